@@ -1,0 +1,275 @@
+//! The one error of the library.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+/// A result whose error is [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why an operation failed, with what a person needs to act on it.
+///
+/// It is one word wide. [`kind`](Self::kind) is what code branches on; the other facts are there when they are known: the
+/// operation, the URL, the HTTP status, S3's code and request id, the number of attempts. What lies below is in
+/// [`source`](StdError::source). No text of it shows a secret.
+///
+/// ```
+/// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
+/// match s3.get("settings.json").await {
+///     Ok(object) => println!("{} bytes", object.size().unwrap_or(0)),
+///     Err(error) if error.is_not_found() => println!("no settings yet"),
+///     Err(error) => return Err(error),
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    operation: Option<&'static str>,
+    url: Option<String>,
+    status: Option<u16>,
+    code: Option<String>,
+    request_id: Option<String>,
+    attempts: u32,
+    index: Option<usize>,
+    retryable: bool,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// What went wrong, in the categories that code can act on.
+///
+/// The first six are Metaflow's exceptions (`MetaflowS3NotFound` and so on).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The object does not exist.
+    NotFound,
+    /// The credentials are not allowed to do this, or the server does not accept them.
+    AccessDenied,
+    /// The range is empty or lies outside of the object.
+    InvalidRange,
+    /// A key, a prefix or an `s3root` is not an address.
+    InvalidUrl,
+    /// What is to be stored cannot be stored as it is.
+    InvalidObject,
+    /// The disk under `tmproot` is full.
+    InsufficientDiskSpace,
+    /// The bucket does not exist.
+    NoSuchBucket,
+    /// The server asked for fewer requests until the attempts were used up.
+    Throttled,
+    /// Nothing moved for longer than the idle timeout, on every attempt.
+    Timeout,
+    /// The server could not be reached, or connections to it broke, on every attempt.
+    Network,
+    /// What arrived is not what the server announced.
+    Integrity,
+    /// The object was replaced while it was read.
+    Changed,
+    /// The scope was closed.
+    Closed,
+    /// A local file could not be made, read, written or moved.
+    Io,
+    /// A setting, an environment variable or the credentials cannot be used.
+    Config,
+    /// The server does not know what is asked of it.
+    Unsupported,
+    /// Anything else; [`Error::code`] tells what the server called it.
+    Other,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            message: message.into(),
+            operation: None,
+            url: None,
+            status: None,
+            code: None,
+            request_id: None,
+            attempts: 0,
+            index: None,
+            retryable: false,
+            source: None,
+        }))
+    }
+
+    pub(crate) fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    pub(crate) fn with_operation(mut self, operation: &'static str, url: Option<String>) -> Self {
+        self.0.operation = Some(operation);
+        self.0.url = url;
+        self
+    }
+
+    pub(crate) fn with_answer(mut self, status: Option<u16>, code: Option<String>, request_id: Option<String>) -> Self {
+        self.0.status = status;
+        self.0.code = code;
+        self.0.request_id = request_id;
+        self
+    }
+
+    pub(crate) fn with_attempts(mut self, attempts: u32) -> Self {
+        self.0.attempts = attempts;
+        self
+    }
+
+    pub(crate) fn with_retryable(mut self, retryable: bool) -> Self {
+        self.0.retryable = retryable;
+        self
+    }
+
+    pub(crate) fn with_index(mut self, index: usize) -> Self {
+        self.0.index.get_or_insert(index);
+        self
+    }
+
+    /// The category.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// Whether the object does not exist. A missing bucket is [`ErrorKind::NoSuchBucket`].
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        self.kind() == ErrorKind::NotFound
+    }
+
+    /// Whether the credentials do not suffice.
+    #[must_use]
+    pub fn is_access_denied(&self) -> bool {
+        self.kind() == ErrorKind::AccessDenied
+    }
+
+    /// Whether the same call may succeed later: the failure was one of the network or of the server, and the attempts of
+    /// this call were used up.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        self.0.retryable
+    }
+
+    /// The method that failed, such as `"get"`.
+    #[must_use]
+    pub fn operation(&self) -> Option<&str> {
+        self.0.operation
+    }
+
+    /// The object, directory or bucket, as an `s3://` URL.
+    #[must_use]
+    pub fn url(&self) -> Option<&str> {
+        self.0.url.as_deref()
+    }
+
+    /// The HTTP status of the answer, if there was one.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        self.0.status
+    }
+
+    /// S3's error code, such as `"SlowDown"`. A HEAD request has none.
+    #[must_use]
+    pub fn code(&self) -> Option<&str> {
+        self.0.code.as_deref()
+    }
+
+    /// S3's id of the request, which its support asks for.
+    #[must_use]
+    pub fn request_id(&self) -> Option<&str> {
+        self.0.request_id.as_deref()
+    }
+
+    /// How many requests were sent; 0 when the call failed before the first.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.0.attempts
+    }
+
+    /// Which input of a many-operation this belongs to, counted from 0.
+    #[must_use]
+    pub fn index(&self) -> Option<usize> {
+        self.0.index
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &*self.0;
+        match (inner.operation, &inner.url) {
+            (Some(operation), Some(url)) => write!(f, "{operation} {url}: ")?,
+            (Some(operation), None) => write!(f, "{operation}: ")?,
+            (None, _) => {}
+        }
+        f.write_str(&inner.message)?;
+
+        let mut facts = Vec::new();
+        match (&inner.code, inner.status) {
+            (Some(code), Some(status)) => facts.push(format!("{code}, HTTP {status}")),
+            (Some(code), None) => facts.push(code.clone()),
+            (None, Some(status)) => facts.push(format!("HTTP {status}")),
+            (None, None) => {}
+        }
+        if let Some(request_id) = &inner.request_id {
+            facts.push(format!("request id {request_id}"));
+        }
+        if inner.attempts > 1 {
+            facts.push(format!("{} attempts", inner.attempts));
+        }
+        if facts.is_empty() { Ok(()) } else { write!(f, " ({})", facts.join("; ")) }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { kind, message, operation, url, status, code, request_id, attempts, index, retryable, source } =
+            &*self.0;
+        f.debug_struct("Error")
+            .field("kind", kind)
+            .field("message", message)
+            .field("operation", operation)
+            .field("url", url)
+            .field("status", status)
+            .field("code", code)
+            .field("request_id", request_id)
+            .field("attempts", attempts)
+            .field("index", index)
+            .field("retryable", retryable)
+            .field("source", source)
+            .finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_one_word_wide() {
+        assert_eq!(size_of::<Error>(), size_of::<usize>());
+        assert_eq!(size_of::<Result<()>>(), size_of::<usize>());
+    }
+
+    #[test]
+    fn display_tells_the_facts_and_leaves_the_cause_to_source() {
+        let error = Error::new(ErrorKind::AccessDenied, "not allowed")
+            .with_operation("get", Some("s3://b/k".into()))
+            .with_answer(Some(403), Some("AccessDenied".into()), Some("R1".into()))
+            .with_attempts(2)
+            .with_source(std::io::Error::other("cause"));
+        assert_eq!(error.to_string(), "get s3://b/k: not allowed (AccessDenied, HTTP 403; request id R1; 2 attempts)");
+        assert_eq!(error.source().map(ToString::to_string).as_deref(), Some("cause"));
+        assert_eq!(Error::new(ErrorKind::Config, "no").to_string(), "no");
+    }
+}

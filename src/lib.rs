@@ -1,0 +1,46 @@
+#![doc = include_str!("../README.md")]
+
+mod address;
+mod config;
+mod error;
+mod metadata;
+mod object;
+mod ops;
+mod request;
+mod retry;
+mod s3;
+mod scope;
+mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod transfer;
+
+pub use crate::config::{ClientBuilder, Credentials, S3Builder};
+pub use crate::error::{Error, ErrorKind, Result};
+pub use crate::object::{PutReceipt, RangeInfo, S3Object};
+pub use crate::ops::{Get, GetInput, GetMany, Info, ListRecursive, Put, PutMany};
+pub use crate::request::{Encryption, PutValue, S3GetObject, S3PutObject};
+pub use crate::s3::{Client, S3};
+
+/// What users rely on when they move these types into tasks, axum bodies and tonic responses.
+const _: () = {
+    const fn send<T: Send + 'static>() {}
+    const fn send_sync<T: Send + Sync + 'static>() {}
+    const fn handle<T: Clone + Send + Sync + Unpin + 'static>() {}
+
+    handle::<Client>();
+    handle::<S3>();
+    handle::<S3Object>();
+    handle::<PutReceipt>();
+    handle::<ClientBuilder>();
+    handle::<S3Builder>();
+    handle::<S3GetObject>();
+    handle::<S3PutObject>();
+    send_sync::<Error>();
+    send::<Get>();
+    send::<GetMany>();
+    send::<Info>();
+    send::<ListRecursive>();
+    send::<Put>();
+    send::<PutMany>();
+};

@@ -1,0 +1,199 @@
+//! `get`, `get_many`, `get_from`.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures::Stream;
+
+use super::Operation;
+use super::many::{Many, collect};
+use crate::error::{Error, Result};
+use crate::object::{RangeInfo, S3Object};
+use crate::request::S3GetObject;
+use crate::s3::S3;
+use crate::transfer::{self, Downloaded};
+
+/// One download; await it. Made by [`S3::get`].
+///
+/// # Errors
+///
+/// [`NotFound`](crate::ErrorKind::NotFound) (unless [`return_missing`](Self::return_missing)),
+/// [`NoSuchBucket`](crate::ErrorKind::NoSuchBucket), [`AccessDenied`](crate::ErrorKind::AccessDenied),
+/// [`InvalidUrl`](crate::ErrorKind::InvalidUrl) and [`InvalidRange`](crate::ErrorKind::InvalidRange) come back at once;
+/// [`Changed`](crate::ErrorKind::Changed) when the object was replaced while it was read;
+/// [`Network`](crate::ErrorKind::Network), [`Timeout`](crate::ErrorKind::Timeout) and
+/// [`Throttled`](crate::ErrorKind::Throttled) after the attempts are used up; [`Io`](crate::ErrorKind::Io) and
+/// [`InsufficientDiskSpace`](crate::ErrorKind::InsufficientDiskSpace) when the file cannot be written.
+///
+/// # Cancel safety
+///
+/// Dropping the future ends the request and removes what was written.
+#[derive(Debug, Clone)]
+#[must_use = "a get does nothing unless it is awaited"]
+pub struct Get {
+    s3: S3,
+    object: S3GetObject,
+    settings: Settings,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Settings {
+    return_missing: bool,
+    return_info: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { return_missing: false, return_info: true }
+    }
+}
+
+impl Get {
+    pub(crate) fn new(s3: S3, object: S3GetObject) -> Self {
+        Self { s3, object, settings: Settings::default() }
+    }
+
+    /// Whether a missing key is an object whose [`exists`](S3Object::exists) is false, and not an error. A missing bucket is
+    /// an error either way. Default: false.
+    pub fn return_missing(mut self, return_missing: bool) -> Self {
+        self.settings.return_missing = return_missing;
+        self
+    }
+
+    /// Whether content type, metadata, encryption and range come with the object. Default: true.
+    pub fn return_info(mut self, return_info: bool) -> Self {
+        self.settings.return_info = return_info;
+        self
+    }
+}
+
+impl IntoFuture for Get {
+    type Output = Result<S3Object>;
+    type IntoFuture = Operation<S3Object>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(get(self.s3, 0, self.object, self.settings))
+    }
+}
+
+async fn get(s3: S3, index: usize, object: S3GetObject, settings: Settings) -> Result<S3Object> {
+    let address = object.address(s3.root()).map_err(|error| error.with_operation("get", None))?;
+    let download = async {
+        let range = object.range()?;
+        // First, so that a tmproot that cannot be used is found out before anything is sent.
+        let directory = s3.scope().directory().await?;
+        let client = s3.client();
+        transfer::download(&client.store, &client.retry, &address.location, range, &directory).await
+    };
+    match s3.scope().unless_closed(download).await {
+        Ok(Downloaded { head, offset, file }) => {
+            let range = RangeInfo::new(head.size.unwrap_or(file.size()), offset, file.size());
+            Ok(S3Object::from_parts(index, address, head, settings.return_info.then_some(range), Some(file)))
+        }
+        Err(error) if error.is_not_found() && settings.return_missing => Ok(S3Object::missing(index, address)),
+        Err(error) => Err(error.with_operation("get", Some(address.location.url()))),
+    }
+}
+
+/// Many downloads: a stream of objects as they complete, or awaited, a `Vec` in the order asked for. Made by
+/// [`S3::get_many`] and [`S3::get_from`].
+///
+/// Every input yields exactly one item, which tells by its `index()` which input it belongs to. An error is an item too, and
+/// the stream goes on after it; it is the errors of [`Get`]. Awaited, the first error wins and cancels the rest.
+///
+/// At most [`concurrency`](Self::concurrency) objects are under way or waiting to be taken, so a slow consumer holds the
+/// stream back, and objects that are dropped as they come leave at most so many files on disk. Downloads under way go on
+/// while nobody polls the stream.
+///
+/// The settings are made before the first poll; later ones have no effect.
+///
+/// # Cancellation
+///
+/// Dropping the stream, or the future, ends its requests and removes the files that were not taken.
+#[must_use = "a get_many does nothing unless it is polled or awaited"]
+pub struct GetMany {
+    s3: S3,
+    many: Many<S3GetObject, S3Object>,
+    settings: Settings,
+}
+
+impl GetMany {
+    pub(crate) fn new(s3: S3, objects: impl Stream<Item = Result<S3GetObject>> + Send + 'static) -> Self {
+        Self { s3, many: Many::new(objects), settings: Settings::default() }
+    }
+
+    /// Whether a missing key is an object whose [`exists`](S3Object::exists) is false, and not an error. A missing bucket is
+    /// an error either way. Default: false.
+    pub fn return_missing(mut self, return_missing: bool) -> Self {
+        self.settings.return_missing = return_missing;
+        self
+    }
+
+    /// Whether content type, metadata, encryption and range come with each object. Default: true.
+    pub fn return_info(mut self, return_info: bool) -> Self {
+        self.settings.return_info = return_info;
+        self
+    }
+
+    /// How many objects are under way or waiting to be taken, at most. Default: the scope's.
+    pub fn concurrency(mut self, objects: usize) -> Self {
+        self.many.set_concurrency(objects);
+        self
+    }
+
+    /// Whether the stream keeps the order of its input, in place of the order of completion. Default: false.
+    pub fn ordered(mut self, ordered: bool) -> Self {
+        self.many.set_ordered(ordered);
+        self
+    }
+}
+
+impl Stream for GetMany {
+    type Item = Result<S3Object>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Self { s3, many, settings } = self.get_mut();
+        many.poll(cx, s3, || {
+            let (s3, settings) = (s3.clone(), *settings);
+            move |index, object| get(s3.clone(), index, object, settings)
+        })
+    }
+}
+
+impl IntoFuture for GetMany {
+    type Output = Result<Vec<S3Object>>;
+    type IntoFuture = Operation<Vec<S3Object>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        collect(self, S3Object::index)
+    }
+}
+
+impl fmt::Debug for GetMany {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GetMany").field("s3", &self.s3).field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// An item of a stream given to [`S3::get_from`]: what can be made into an [`S3GetObject`], or a `Result` of it.
+pub trait GetInput: Send + 'static {
+    /// The request, or the error that takes its place.
+    ///
+    /// # Errors
+    ///
+    /// The item's own.
+    fn into_request(self) -> Result<S3GetObject>;
+}
+
+impl<T: Into<S3GetObject> + Send + 'static> GetInput for T {
+    fn into_request(self) -> Result<S3GetObject> {
+        Ok(self.into())
+    }
+}
+
+impl<T: Into<S3GetObject> + Send + 'static> GetInput for Result<T, Error> {
+    fn into_request(self) -> Result<S3GetObject> {
+        self.map(Into::into)
+    }
+}

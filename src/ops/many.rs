@@ -1,0 +1,105 @@
+//! Fan-out: a task for each input, so many at a time, their results as they come or in order.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::Operation;
+use crate::config::checked_concurrency;
+use crate::error::Result;
+use crate::s3::S3;
+use crate::scope::joined;
+
+/// A many-operation before and while it runs.
+pub(super) enum Many<I, T> {
+    Ready { inputs: BoxStream<'static, Result<I>>, concurrency: Option<usize>, ordered: bool },
+    Running(BoxStream<'static, Result<T>>),
+}
+
+impl<I: Send + 'static, T: Send + 'static> Many<I, T> {
+    pub(super) fn new(inputs: impl Stream<Item = Result<I>> + Send + 'static) -> Self {
+        Self::Ready { inputs: inputs.boxed(), concurrency: None, ordered: false }
+    }
+
+    pub(super) fn set_concurrency(&mut self, objects: usize) {
+        if let Self::Ready { concurrency, .. } = self {
+            *concurrency = Some(objects);
+        }
+    }
+
+    pub(super) fn set_ordered(&mut self, in_order: bool) {
+        if let Self::Ready { ordered, .. } = self {
+            *ordered = in_order;
+        }
+    }
+
+    /// Polls for the next result; the first poll starts the operation.
+    pub(super) fn poll<F, Fut>(
+        &mut self,
+        cx: &mut Context<'_>,
+        s3: &S3,
+        run: impl FnOnce() -> F,
+    ) -> Poll<Option<Result<T>>>
+    where
+        F: Fn(usize, I) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<T>> + Send + 'static,
+    {
+        if let Self::Ready { inputs, concurrency, ordered } = self {
+            let inputs = std::mem::replace(inputs, futures::stream::empty().boxed());
+            *self = Self::Running(match checked_concurrency(concurrency.unwrap_or(s3.concurrency())) {
+                Ok(concurrency) => fan_out(inputs, concurrency, *ordered, run()),
+                Err(error) => futures::stream::iter([Err(error)]).boxed(),
+            });
+        }
+        match self {
+            Self::Running(results) => Pin::new(results).poll_next(cx),
+            Self::Ready { .. } => Poll::Ready(None),
+        }
+    }
+}
+
+/// Runs each input in a task of its own.
+///
+/// The tasks go on while nobody polls the stream; a stream that only polled its futures would stall them behind a slow
+/// consumer. At most `concurrency` of them run or wait to be taken. Dropping the stream aborts them.
+fn fan_out<I, T, F, Fut>(
+    inputs: BoxStream<'static, Result<I>>,
+    concurrency: usize,
+    ordered: bool,
+    run: F,
+) -> BoxStream<'static, Result<T>>
+where
+    I: Send + 'static,
+    T: Send + 'static,
+    F: Fn(usize, I) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<T>> + Send + 'static,
+{
+    let tasks = inputs.enumerate().map(move |(index, input)| {
+        let task = input.map(|input| AbortOnDropHandle::new(tokio::spawn(run(index, input))));
+        async move {
+            let result = match task {
+                Ok(task) => task.await.unwrap_or_else(|error| Err(joined(error))),
+                Err(error) => Err(error),
+            };
+            result.map_err(|error| error.with_index(index))
+        }
+    });
+    if ordered { tasks.buffered(concurrency).boxed() } else { tasks.buffer_unordered(concurrency).boxed() }
+}
+
+/// Awaits a many-operation: all results, sorted, or the first error, which cancels the rest.
+pub(super) fn collect<S, T, K>(results: S, position: impl FnMut(&T) -> K + Send + 'static) -> Operation<Vec<T>>
+where
+    S: Stream<Item = Result<T>> + Send + 'static,
+    T: Send + 'static,
+    K: Ord,
+{
+    Box::pin(async move {
+        let mut collected: Vec<T> = results.try_collect().await?;
+        collected.sort_by_key(position);
+        Ok(collected)
+    })
+}

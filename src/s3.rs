@@ -1,0 +1,323 @@
+//! The two handles: [`Client`], shared by a process, and [`S3`], one scope. Every method only builds a request.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures::Stream;
+
+use crate::address::Root;
+use crate::config::{ClientBuilder, S3Builder};
+use crate::error::Result;
+use crate::ops::{Get, GetInput, GetMany, Info, ListRecursive, Put, PutMany};
+use crate::request::{Encryption, PutValue, S3GetObject, S3PutObject};
+use crate::retry::RetryPolicy;
+use crate::scope::Scope;
+use crate::store::Store;
+
+/// What a process needs once: connections, credentials, defaults.
+///
+/// Cheap to clone; clones share everything. Make one, and a scope ([`S3`]) for each piece of work:
+///
+/// ```
+/// # fn main() -> s3flow::Result<()> {
+/// let client = s3flow::Client::new()?;
+/// let s3 = client.s3().s3root("s3://bucket/prefix").build()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Client {
+    parts: Arc<ClientParts>,
+}
+
+pub(crate) struct ClientParts {
+    pub(crate) store: Store,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) concurrency: usize,
+    pub(crate) encryption: Option<Encryption>,
+    pub(crate) tmproot: PathBuf,
+}
+
+impl Client {
+    /// A client with the settings of the environment.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming the variable that cannot be used.
+    pub fn new() -> Result<Self> {
+        Self::builder().build()
+    }
+
+    /// A client with settings of your own.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+
+    /// A scope that uses this client.
+    pub fn s3(&self) -> S3Builder {
+        S3Builder::default().client(self.clone())
+    }
+
+    pub(crate) fn from_parts(parts: ClientParts) -> Self {
+        Self { parts: Arc::new(parts) }
+    }
+
+    pub(crate) fn parts(&self) -> &ClientParts {
+        &self.parts
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ClientParts { store, retry, concurrency, encryption, tmproot } = &*self.parts;
+        f.debug_struct("Client")
+            .field("store", store)
+            .field("retry", retry)
+            .field("concurrency", concurrency)
+            .field("encryption", encryption)
+            .field("tmproot", tmproot)
+            .finish()
+    }
+}
+
+/// One scope: where keys begin, and the temporary directory that downloads go to.
+///
+/// Cheap to clone; clones are the same scope. Requests, futures and streams are `Send + 'static`, so they can be moved into
+/// tasks and response bodies.
+///
+/// # Keys
+///
+/// With an [`s3root`](S3Builder::s3root), a key is a suffix of it (slashes in front are ignored, and an empty key is the root
+/// itself). Without one, a key is a whole `s3://bucket/key` URL. Either way the key is used byte for byte: nothing in it is
+/// decoded or normalised.
+///
+/// # Files
+///
+/// The scope's directory, `s3flow.XXXXXX` in the `tmproot` with mode 0700, is made at the first download. It goes with
+/// [`close`](Self::close), or when the last clone of the scope and the last object with a file in it are dropped. That last
+/// drop removes the directory on the spot, which blocks the thread for as long as it takes; `close` does it elsewhere. A
+/// process that is killed leaves its directory behind.
+///
+/// # Runtime
+///
+/// Operations need a tokio runtime with its time and I/O drivers enabled.
+#[derive(Clone)]
+pub struct S3 {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    client: Client,
+    root: Root,
+    scope: Arc<Scope>,
+    encryption: Option<Encryption>,
+    concurrency: usize,
+}
+
+impl S3 {
+    /// A scope with settings of your own; [`build`](S3Builder::build) makes it.
+    pub fn builder() -> S3Builder {
+        S3Builder::default()
+    }
+
+    pub(crate) fn from_parts(
+        client: Client,
+        root: Root,
+        tmproot: PathBuf,
+        encryption: Option<Encryption>,
+        concurrency: usize,
+    ) -> Self {
+        let scope = Arc::new(Scope::new(tmproot));
+        Self { inner: Arc::new(Inner { client, root, scope, encryption, concurrency }) }
+    }
+
+    /// The root of the scope as an `s3://` URL; `None` when keys are whole URLs.
+    #[must_use]
+    pub fn s3root(&self) -> Option<&str> {
+        self.inner.root.url()
+    }
+
+    /// Downloads one object into the scope's directory.
+    ///
+    /// ```
+    /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
+    /// use s3flow::S3GetObject;
+    ///
+    /// let model = s3.get("model.bin").await?;
+    /// println!("{} bytes at {:?}", model.size().unwrap_or(0), model.path());
+    /// let header = s3.get(S3GetObject::new("model.bin").length(512)).await?;
+    /// let maybe = s3.get("cache").return_missing(true).await?;
+    /// println!("{}", maybe.exists());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn get(&self, object: impl Into<S3GetObject>) -> Get {
+        Get::new(self.clone(), object.into())
+    }
+
+    /// Downloads many objects: a stream of them as they complete, or awaited, a `Vec` in the order asked for.
+    ///
+    /// ```
+    /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
+    /// use futures::TryStreamExt;
+    ///
+    /// let mut objects = s3.get_many(["a", "b", "c"]).return_missing(true);
+    /// while let Some(object) = objects.try_next().await? {
+    ///     println!("{} is at {:?}", object.key(), object.path());
+    /// }
+    /// let both = s3.get_many(["a", "b"]).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn get_many<I>(&self, objects: I) -> GetMany
+    where
+        I: IntoIterator,
+        I::Item: Into<S3GetObject>,
+    {
+        let objects: Vec<S3GetObject> = objects.into_iter().map(Into::into).collect();
+        GetMany::new(self.clone(), futures::stream::iter(objects.into_iter().map(Ok)))
+    }
+
+    /// Downloads the objects that a stream names, which may be endless: it is read no further than the concurrency allows.
+    ///
+    /// The items are whatever [`get_many`](Self::get_many) takes, or `Result`s of it: a listing can be fetched as it comes.
+    /// An error of the input is an item of the output.
+    ///
+    /// ```
+    /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
+    /// use futures::TryStreamExt;
+    ///
+    /// s3.get_from(s3.list_recursive(["2026"]))
+    ///     .try_for_each_concurrent(8, |object| async move {
+    ///         println!("{}", object.text().await?.len());
+    ///         Ok(())
+    ///     })
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn get_from<I>(&self, objects: I) -> GetMany
+    where
+        I: Stream + Send + 'static,
+        I::Item: GetInput,
+    {
+        GetMany::new(self.clone(), futures::StreamExt::map(objects, GetInput::into_request))
+    }
+
+    /// Stores one object, whole or not at all.
+    ///
+    /// ```
+    /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
+    /// let receipt = s3.put("notes.txt", "text").content_type("text/plain").metadata([("owner", "me")]).await?;
+    /// println!("{} has the ETag {:?}", receipt.url(), receipt.etag());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn put(&self, key: impl Into<String>, value: impl Into<PutValue>) -> Put {
+        Put::new(self.clone(), S3PutObject::new(key, value))
+    }
+
+    /// Stores many objects: a stream of receipts as they complete, or awaited, a `Vec` in the order given.
+    ///
+    /// ```
+    /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
+    /// use s3flow::S3PutObject;
+    ///
+    /// s3.put_many([("a", "1"), ("b", "2")]).await?;
+    /// let page = S3PutObject::new("index.html", "<h1>hello</h1>").content_type("text/html");
+    /// let stored = s3.put_many([page]).overwrite(false).await?;
+    /// println!("{} new", stored.len());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn put_many<I>(&self, objects: I) -> PutMany
+    where
+        I: IntoIterator,
+        I::Item: Into<S3PutObject>,
+    {
+        PutMany::new(self.clone(), objects.into_iter().map(Into::into).collect())
+    }
+
+    /// Asks for the size and the info of one object without its bytes.
+    ///
+    /// ```
+    /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
+    /// let object = s3.info("model.bin").return_missing(true).await?;
+    /// println!("{:?} {:?}", object.size(), object.content_type());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn info(&self, key: impl Into<S3GetObject>) -> Info {
+        Info::new(self.clone(), key.into())
+    }
+
+    /// Lists every object below some prefixes: a stream of them as pages arrive, or awaited, a `Vec` with the prefixes in the
+    /// order asked for and each one's keys in byte order.
+    ///
+    /// A prefix is a directory: `2026` lists `2026/x` and not `2026-old/x`. An empty one is the root itself. A directory's own
+    /// marker object (`2026/`) is an object like any other.
+    ///
+    /// ```
+    /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
+    /// for object in s3.list_recursive(["2025", "2026"]).await? {
+    ///     println!("{} {}", object.size().unwrap_or(0), object.url());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn list_recursive<I>(&self, prefixes: I) -> ListRecursive
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        ListRecursive::new(self.clone(), prefixes.into_iter().map(Into::into).collect())
+    }
+
+    /// Ends the scope: its operations under way end with [`ErrorKind::Closed`](crate::ErrorKind::Closed), as every later one
+    /// does, and its directory is removed with all of its files. Closing again does nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io) when the directory could not be removed; the scope is closed nevertheless.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once begun, the removal ends also when the future is dropped.
+    pub async fn close(&self) -> Result<()> {
+        self.inner.scope.close().await
+    }
+
+    pub(crate) fn client(&self) -> &ClientParts {
+        self.inner.client.parts()
+    }
+
+    pub(crate) fn root(&self) -> &Root {
+        &self.inner.root
+    }
+
+    pub(crate) fn scope(&self) -> &Arc<Scope> {
+        &self.inner.scope
+    }
+
+    pub(crate) fn encryption(&self) -> Option<&Encryption> {
+        self.inner.encryption.as_ref()
+    }
+
+    pub(crate) fn concurrency(&self) -> usize {
+        self.inner.concurrency
+    }
+}
+
+impl fmt::Debug for S3 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { client, root, scope, encryption, concurrency } = &*self.inner;
+        f.debug_struct("S3")
+            .field("root", root)
+            .field("client", client)
+            .field("scope", scope)
+            .field("encryption", encryption)
+            .field("concurrency", concurrency)
+            .finish()
+    }
+}

@@ -1,0 +1,187 @@
+//! Who signs: given credentials, nobody, or the chain of the environment, which `object_store` walks.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, AwsCredential, AwsCredentialProvider};
+use object_store::client::{HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService};
+use object_store::{ClientOptions, CredentialProvider, RetryConfig};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::failure::{Failure, FailureKind};
+use super::transport::Transport;
+
+/// Where credentials come from.
+#[derive(Clone)]
+pub(crate) enum CredentialSource {
+    /// Requests are not signed.
+    Anonymous,
+    Static {
+        access_key_id: String,
+        secret_access_key: String,
+        session_token: Option<String>,
+    },
+    /// The variables whose names begin with `AWS_`.
+    Environment(BTreeMap<String, String>),
+}
+
+impl fmt::Debug for CredentialSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Anonymous => "Anonymous",
+            Self::Static { .. } => "Static(******)",
+            Self::Environment(_) => "Environment(******)",
+        })
+    }
+}
+
+/// The credentials of a client, for all of its buckets.
+pub(super) enum Credentials {
+    Anonymous,
+    Static(Arc<AwsCredential>),
+    Chain(Chain),
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials(******)")
+    }
+}
+
+/// Credentials that expire and are fetched again.
+pub(super) struct Chain {
+    provider: AwsCredentialProvider,
+    /// One fetch at a time, and after a failed one none for a while: a thousand requests must not queue for a thousand
+    /// timeouts.
+    last_failure: Mutex<Option<(Instant, Failure)>>,
+}
+
+const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+const FAILURE_KEPT: Duration = Duration::from_secs(5);
+
+const NOT_FOUND: &str = "no AWS credentials found: neither AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, nor a web identity, \
+                         container or instance role; for public buckets, build the client with anonymous(true)";
+
+impl Credentials {
+    /// # Errors
+    ///
+    /// A text that names the variables which contradict each other.
+    pub(super) fn new(source: CredentialSource, transport: &Transport) -> Result<Self, String> {
+        let variables = match source {
+            CredentialSource::Anonymous => return Ok(Self::Anonymous),
+            CredentialSource::Static { access_key_id, secret_access_key, session_token } => {
+                return Ok(Self::Static(Arc::new(AwsCredential {
+                    key_id: access_key_id,
+                    secret_key: secret_access_key,
+                    token: session_token,
+                })));
+            }
+            CredentialSource::Environment(variables) => variables,
+        };
+        let is_set = |name: &str| variables.get(name).is_some_and(|value| !value.is_empty());
+        if is_set("AWS_ACCESS_KEY_ID") != is_set("AWS_SECRET_ACCESS_KEY") {
+            return Err(
+                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are needed together; only one of them is set".to_owned()
+            );
+        }
+        let other_role = is_set("AWS_WEB_IDENTITY_TOKEN_FILE")
+            || is_set("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
+            || is_set("AWS_CONTAINER_CREDENTIALS_FULL_URI");
+        let instance_role_disabled =
+            variables.get("AWS_EC2_METADATA_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        if instance_role_disabled && !is_set("AWS_ACCESS_KEY_ID") && !other_role {
+            return Ok(Self::Chain(Chain::new(Arc::new(Nobody))));
+        }
+
+        let mut builder = AmazonS3Builder::new();
+        for (name, value) in variables.iter().filter(|(_, value)| !value.is_empty()) {
+            // Only what says who signs; where requests go is ours.
+            if let Ok(key) = name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>() {
+                if !matches!(
+                    key,
+                    AmazonS3ConfigKey::Client(_) | AmazonS3ConfigKey::Endpoint | AmazonS3ConfigKey::Bucket
+                ) {
+                    builder = builder.with_config(key, value);
+                }
+            }
+        }
+        let store = builder
+            .with_bucket_name("credentials")
+            .with_retry(RetryConfig { max_retries: 1, retry_timeout: FETCH_TIMEOUT, ..RetryConfig::default() })
+            .with_http_connector(Unsigned(transport.clone()))
+            .build()
+            .map_err(|error| error.to_string())?;
+        Ok(Self::Chain(Chain::new(Arc::clone(store.credentials()))))
+    }
+
+    /// The credentials for one attempt; `None` when requests are not signed.
+    pub(super) async fn current(&self) -> Result<Option<Arc<AwsCredential>>, Failure> {
+        match self {
+            Self::Anonymous => Ok(None),
+            Self::Static(credential) => Ok(Some(Arc::clone(credential))),
+            Self::Chain(chain) => chain.fetch().await.map(Some),
+        }
+    }
+}
+
+impl Chain {
+    fn new(provider: AwsCredentialProvider) -> Self {
+        Self { provider, last_failure: Mutex::new(None) }
+    }
+
+    async fn fetch(&self) -> Result<Arc<AwsCredential>, Failure> {
+        let mut last_failure = self.last_failure.lock().await;
+        if let Some((at, failure)) = last_failure.as_ref() {
+            if at.elapsed() < FAILURE_KEPT {
+                return Err(failure.clone());
+            }
+        }
+        let fetched = tokio::time::timeout(FETCH_TIMEOUT, self.provider.get_credential()).await;
+        let failure = match fetched {
+            Ok(Ok(credential)) => {
+                *last_failure = None;
+                return Ok(credential);
+            }
+            Ok(Err(error)) => Failure::new(FailureKind::Credentials, NOT_FOUND).with_source(error),
+            Err(elapsed) => Failure::new(FailureKind::Credentials, NOT_FOUND).with_source(elapsed),
+        };
+        *last_failure = Some((Instant::now(), failure.clone()));
+        Err(failure)
+    }
+}
+
+/// The end of a chain in which nothing is configured.
+#[derive(Debug)]
+struct Nobody;
+
+#[async_trait::async_trait]
+impl CredentialProvider for Nobody {
+    type Credential = AwsCredential;
+
+    async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
+        Err(object_store::Error::Generic {
+            store: "S3",
+            source: "the instance role is disabled by AWS_EC2_METADATA_DISABLED".into(),
+        })
+    }
+}
+
+/// The transport as it is, for the services that hand out credentials.
+#[derive(Debug, Clone)]
+struct Unsigned(Transport);
+
+impl HttpConnector for Unsigned {
+    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(HttpClient::new(self.clone()))
+    }
+}
+
+#[async_trait::async_trait]
+impl HttpService for Unsigned {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        self.0.send(request).await.map_err(Failure::into_http)
+    }
+}

@@ -1,0 +1,325 @@
+//! Why a request to the store failed, as facts: never decided from text.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode, header};
+use object_store::client::{HttpError, HttpErrorKind};
+use quick_xml::events::Event;
+
+use crate::error::{Error, ErrorKind};
+
+/// A failed request.
+#[derive(Debug, Clone)]
+pub(crate) struct Failure {
+    pub(crate) kind: FailureKind,
+    pub(crate) status: Option<StatusCode>,
+    /// S3's error code, such as `NoSuchKey`.
+    pub(crate) code: Option<String>,
+    pub(crate) message: String,
+    pub(crate) request_id: Option<String>,
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+/// Where a request failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FailureKind {
+    /// The server answered with an error.
+    Answer,
+    /// No connection was made.
+    Connect,
+    /// Nothing moved for longer than the idle timeout, or a connection took too long.
+    Timeout,
+    /// The connection ended before the answer did.
+    Interrupted,
+    /// The answer is not what S3 answers.
+    Malformed,
+    /// No credentials could be had.
+    Credentials,
+    /// The request cannot be sent as it is.
+    Request,
+}
+
+/// How a failure may be retried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Retryability {
+    /// The same request fails again.
+    Permanent,
+    /// Nothing answered at the address.
+    Unreachable,
+    Transient,
+    /// The server asks for fewer requests.
+    Throttled,
+}
+
+impl Failure {
+    pub(crate) fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            status: None,
+            code: None,
+            message: message.into(),
+            request_id: None,
+            retry_after: None,
+            source: None,
+        }
+    }
+
+    pub(crate) fn with_source(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
+        self.source = Some(Arc::new(source));
+        self
+    }
+
+    /// As the error type of `object_store`'s HTTP seam, out of which [`from_store`](Self::from_store) takes it again.
+    pub(super) fn into_http(self) -> HttpError {
+        HttpError::new(HttpErrorKind::Unknown, self)
+    }
+
+    /// The failure that the wire put into an error of `object_store`.
+    pub(super) fn from_store(error: object_store::Error) -> Self {
+        Self::within(&error)
+            .unwrap_or_else(|| Self::new(FailureKind::Malformed, "the answer cannot be used").with_source(error))
+    }
+
+    pub(super) fn from_http(error: HttpError) -> Self {
+        Self::within(&error)
+            .unwrap_or_else(|| Self::new(FailureKind::Interrupted, "the answer was cut off").with_source(error))
+    }
+
+    fn within(error: &(dyn StdError + 'static)) -> Option<Self> {
+        let mut cause = Some(error);
+        while let Some(current) = cause {
+            if let Some(failure) = current.downcast_ref::<Self>() {
+                return Some(failure.clone());
+            }
+            cause = current.source();
+        }
+        None
+    }
+
+    /// From an error answer: its status, headers and (when it has one) XML body.
+    pub(super) fn from_answer(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let document = ErrorDocument::parse(body).unwrap_or_default();
+        let message =
+            document.message.unwrap_or_else(|| status.canonical_reason().unwrap_or("error answer").to_owned());
+        Self {
+            kind: FailureKind::Answer,
+            status: Some(status),
+            code: document.code,
+            message,
+            request_id: text("x-amz-request-id").or(document.request_id),
+            retry_after: text(header::RETRY_AFTER.as_str())
+                .and_then(|seconds| seconds.trim().parse().ok())
+                .map(Duration::from_secs),
+            source: None,
+        }
+    }
+
+    /// From a success status whose body is an `<Error>` document, as CompleteMultipartUpload and CopyObject may answer.
+    pub(super) fn from_error_in_success(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Self> {
+        ErrorDocument::parse(body)?;
+        Some(Self::from_answer(status, headers, body))
+    }
+
+    pub(crate) fn is_code(&self, code: &str) -> bool {
+        self.code.as_deref() == Some(code)
+    }
+
+    pub(crate) fn has_status(&self, status: StatusCode) -> bool {
+        self.status == Some(status)
+    }
+
+    /// Decided from the kind, the S3 code and the status, in this order.
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>
+    pub(crate) fn retryability(&self) -> Retryability {
+        match self.kind {
+            FailureKind::Connect => return Retryability::Unreachable,
+            FailureKind::Timeout | FailureKind::Interrupted => return Retryability::Transient,
+            FailureKind::Malformed | FailureKind::Credentials | FailureKind::Request => return Retryability::Permanent,
+            FailureKind::Answer => {}
+        }
+        match self.code.as_deref() {
+            Some(
+                "SlowDown"
+                | "Throttling"
+                | "ThrottlingException"
+                | "RequestLimitExceeded"
+                | "RequestThrottled"
+                | "BandwidthLimitExceeded"
+                | "TooManyRequests",
+            ) => return Retryability::Throttled,
+            Some("RequestTimeout" | "InternalError" | "ConditionalRequestConflict" | "OperationAborted") => {
+                return Retryability::Transient;
+            }
+            _ => {}
+        }
+        match self.status.map_or(0, |status| status.as_u16()) {
+            429 | 503 => Retryability::Throttled,
+            408 | 500 | 502 | 504 => Retryability::Transient,
+            _ => Retryability::Permanent,
+        }
+    }
+}
+
+impl Failure {
+    /// As the user sees it, after `attempts` requests.
+    pub(crate) fn into_error(self, attempts: u32) -> Error {
+        let retryable = self.retryability() != Retryability::Permanent;
+        let error = Error::new(self.error_kind(), self.message)
+            .with_answer(self.status.map(|status| status.as_u16()), self.code, self.request_id)
+            .with_attempts(attempts)
+            .with_retryable(retryable);
+        match self.source {
+            Some(source) => error.with_source(source),
+            None => error,
+        }
+    }
+
+    fn error_kind(&self) -> ErrorKind {
+        match self.kind {
+            FailureKind::Connect | FailureKind::Interrupted => return ErrorKind::Network,
+            FailureKind::Timeout => return ErrorKind::Timeout,
+            FailureKind::Malformed => return ErrorKind::Unsupported,
+            FailureKind::Credentials => return ErrorKind::Config,
+            FailureKind::Request => return ErrorKind::InvalidObject,
+            FailureKind::Answer => {}
+        }
+        match self.code.as_deref() {
+            Some("NoSuchBucket") => return ErrorKind::NoSuchBucket,
+            Some("InvalidBucketName") => return ErrorKind::InvalidUrl,
+            Some("KeyTooLongError") => return ErrorKind::InvalidUrl,
+            Some("MetadataTooLarge" | "EntityTooLarge") => return ErrorKind::InvalidObject,
+            Some("NotImplemented") => return ErrorKind::Unsupported,
+            _ => {}
+        }
+        match (self.retryability(), self.status.map_or(0, |status| status.as_u16())) {
+            (Retryability::Throttled, _) => ErrorKind::Throttled,
+            (_, 401 | 403) => ErrorKind::AccessDenied,
+            (_, 404) => ErrorKind::NotFound,
+            (_, 412) => ErrorKind::Changed,
+            (_, 416) => ErrorKind::InvalidRange,
+            (_, 501) => ErrorKind::Unsupported,
+            _ => ErrorKind::Other,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl StdError for Failure {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// S3's `<Error>` document.
+#[derive(Default)]
+struct ErrorDocument {
+    code: Option<String>,
+    message: Option<String>,
+    request_id: Option<String>,
+}
+
+impl ErrorDocument {
+    /// `None` when the root is not `<Error>`. What is cut off in the middle gives what came before.
+    fn parse(body: &[u8]) -> Option<Self> {
+        let mut reader = quick_xml::Reader::from_reader(body);
+        let mut document = None::<Self>;
+        let mut path: Vec<String> = Vec::new();
+        let mut text = String::new();
+        loop {
+            match reader.read_event() {
+                Ok(Event::Start(element)) => {
+                    let name = String::from_utf8_lossy(element.local_name().as_ref()).into_owned();
+                    if path.is_empty() {
+                        if name != "Error" {
+                            return None;
+                        }
+                        document = Some(Self::default());
+                    }
+                    path.push(name);
+                    text.clear();
+                }
+                Ok(Event::Text(part)) => text.push_str(&part.decode().ok()?),
+                Ok(Event::GeneralRef(reference)) => text.push_str(&super::listing::resolve(&reference)?),
+                Ok(Event::CData(part)) => text.push_str(&part.decode().ok()?),
+                Ok(Event::End(_)) => {
+                    let field = path.pop();
+                    if let (1, Some(field), Some(document)) = (path.len(), field, document.as_mut()) {
+                        let value = Some(std::mem::take(&mut text));
+                        match field.as_str() {
+                            "Code" => document.code = value,
+                            "Message" => document.message = value,
+                            "RequestId" => document.request_id = value,
+                            _ => {}
+                        }
+                    }
+                }
+                Ok(Event::Eof) | Err(_) => return document,
+                Ok(_) => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, body: &str) -> Failure {
+        Failure::from_answer(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), body.as_bytes())
+    }
+
+    #[test]
+    fn an_error_document_gives_code_message_and_request_id() {
+        let failure = answer(
+            403,
+            "<?xml version=\"1.0\"?>\n<Error><Code>AccessDenied</Code><Message>no &amp; never</Message>\
+             <RequestId>R1</RequestId><HostId>h</HostId></Error>",
+        );
+        assert_eq!(failure.code.as_deref(), Some("AccessDenied"));
+        assert_eq!(failure.message, "no & never");
+        assert_eq!(failure.request_id.as_deref(), Some("R1"));
+    }
+
+    #[test]
+    fn html_and_nothing_give_the_status_alone() {
+        for body in ["", "<html><body>Bad Gateway</body></html>", "oops", "<Error"] {
+            let failure = answer(502, body);
+            assert_eq!(failure.code, None, "{body}");
+            assert_eq!(failure.message, "Bad Gateway");
+            assert_eq!(failure.retryability(), Retryability::Transient);
+        }
+    }
+
+    #[test]
+    fn the_code_decides_before_the_status() {
+        let code = |status, code: &str| answer(status, &format!("<Error><Code>{code}</Code></Error>")).retryability();
+        assert_eq!(code(400, "RequestTimeout"), Retryability::Transient);
+        assert_eq!(code(400, "InvalidArgument"), Retryability::Permanent);
+        assert_eq!(code(200, "InternalError"), Retryability::Transient);
+        assert_eq!(code(200, "SlowDown"), Retryability::Throttled);
+        assert_eq!(code(409, "ConditionalRequestConflict"), Retryability::Transient);
+        assert_eq!(code(409, "BucketNotEmpty"), Retryability::Permanent);
+        assert_eq!(code(403, "SignatureDoesNotMatch"), Retryability::Permanent);
+        assert_eq!(code(416, "InvalidRange"), Retryability::Permanent);
+    }
+
+    #[test]
+    fn an_error_within_a_success_is_found_and_a_result_is_not_taken_for_one() {
+        let found =
+            |body: &str| Failure::from_error_in_success(StatusCode::OK, &HeaderMap::new(), body.as_bytes()).is_some();
+        assert!(found("<Error><Code>InternalError</Code></Error>"));
+        assert!(found("   \n <?xml version=\"1.0\"?><Error><Code>SlowDown</Code>"));
+        assert!(!found("<CopyObjectResult><ETag>e</ETag></CopyObjectResult>"));
+        assert!(!found(""));
+    }
+}

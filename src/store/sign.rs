@@ -1,0 +1,308 @@
+//! AWS Signature Version 4 in a request's headers.
+//!
+//! Ours, because the path must be signed exactly as it is sent: general signers resolve `.` and `..` or collapse `//`, and
+//! either names another S3 key. The derived key is kept for its day and region, so that a request costs one HMAC.
+//! <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use ring::{digest, hmac};
+
+pub(super) const CONTENT_SHA256: HeaderName = HeaderName::from_static("x-amz-content-sha256");
+const DATE: HeaderName = HeaderName::from_static("x-amz-date");
+const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
+
+/// Who signs.
+#[derive(Clone, Copy)]
+pub(super) struct SigningKeys<'a> {
+    pub(super) access_key_id: &'a str,
+    pub(super) secret_access_key: &'a str,
+    pub(super) session_token: Option<&'a str>,
+}
+
+/// What is signed beside the headers. `path` and `query` are encoded as they will be sent, the query's parameters sorted.
+#[derive(Clone, Copy)]
+pub(super) struct Target<'a> {
+    pub(super) method: &'a Method,
+    pub(super) path: &'a str,
+    pub(super) query: &'a str,
+    pub(super) region: &'a str,
+    pub(super) service: &'a str,
+}
+
+/// Signs requests and keeps the last derived key.
+#[derive(Default)]
+pub(super) struct Signer {
+    derived: Mutex<Option<Arc<DerivedKey>>>,
+}
+
+struct DerivedKey {
+    secret_access_key: String,
+    scope: String,
+    key: hmac::Key,
+}
+
+impl std::fmt::Debug for Signer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Signer(******)")
+    }
+}
+
+/// A header that cannot be part of a signature: its value is not visible text.
+#[derive(Debug)]
+pub(super) struct Unsignable(pub(super) HeaderName);
+
+impl Signer {
+    /// Adds `x-amz-date`, the session token and `Authorization` to `headers`, which hold `host`, [`CONTENT_SHA256`] and
+    /// everything else that is to be signed.
+    pub(super) fn sign(
+        &self,
+        keys: SigningKeys<'_>,
+        target: Target<'_>,
+        headers: &mut HeaderMap,
+        now: DateTime<Utc>,
+    ) -> Result<(), Unsignable> {
+        let timestamp = now.format("%Y%m%dT%H%M%SZ").to_string();
+        headers.insert(DATE, visible(DATE, &timestamp)?);
+        if let Some(token) = keys.session_token {
+            let mut token = visible(SECURITY_TOKEN, token)?;
+            token.set_sensitive(true);
+            headers.insert(SECURITY_TOKEN, token);
+        }
+
+        let (canonical, signed_headers) = canonical_request(target, headers)?;
+        let scope = format!("{}/{}/{}/aws4_request", &timestamp[..8], target.region, target.service);
+        let to_sign = format!(
+            "AWS4-HMAC-SHA256\n{timestamp}\n{scope}\n{}",
+            hex(digest::digest(&digest::SHA256, canonical.as_bytes()).as_ref())
+        );
+        let signature = hmac::sign(&self.derived_key(keys.secret_access_key, &scope).key, to_sign.as_bytes());
+        let authorization = format!(
+            "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={signed_headers}, Signature={}",
+            keys.access_key_id,
+            hex(signature.as_ref())
+        );
+        let mut authorization = visible(AUTHORIZATION, &authorization)?;
+        authorization.set_sensitive(true);
+        headers.insert(AUTHORIZATION, authorization);
+        Ok(())
+    }
+
+    fn derived_key(&self, secret_access_key: &str, scope: &str) -> Arc<DerivedKey> {
+        let mut kept = self.derived.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(derived) = kept.as_ref() {
+            if derived.scope == scope && derived.secret_access_key == secret_access_key {
+                return Arc::clone(derived);
+            }
+        }
+        // The scope is day/region/service/aws4_request, which is also the order in which the key is derived.
+        let mut key = format!("AWS4{secret_access_key}").into_bytes();
+        for part in scope.split('/') {
+            let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), part.as_bytes());
+            key = tag.as_ref().to_vec();
+        }
+        let derived = Arc::new(DerivedKey {
+            secret_access_key: secret_access_key.to_owned(),
+            scope: scope.to_owned(),
+            key: hmac::Key::new(hmac::HMAC_SHA256, &key),
+        });
+        *kept = Some(Arc::clone(&derived));
+        derived
+    }
+}
+
+/// The canonical request and the list of its signed headers.
+fn canonical_request(target: Target<'_>, headers: &HeaderMap) -> Result<(String, String), Unsignable> {
+    // Proxies rewrite these two, so no AWS client signs them.
+    let mut signed: Vec<&HeaderName> = headers
+        .keys()
+        .filter(|name| **name != USER_AGENT && **name != CONTENT_LENGTH && **name != AUTHORIZATION)
+        .collect();
+    signed.sort_unstable_by_key(|name| name.as_str());
+
+    let mut canonical = String::with_capacity(512);
+    for part in [target.method.as_str(), target.path, target.query] {
+        canonical.push_str(part);
+        canonical.push('\n');
+    }
+    let mut names = String::with_capacity(64);
+    for name in signed {
+        if !names.is_empty() {
+            names.push(';');
+        }
+        names.push_str(name.as_str());
+        canonical.push_str(name.as_str());
+        let mut separator = ':';
+        for value in headers.get_all(name) {
+            canonical.push(separator);
+            separator = ',';
+            let text = std::str::from_utf8(value.as_bytes()).map_err(|_| Unsignable(name.clone()))?;
+            push_trimmed(&mut canonical, text);
+        }
+        canonical.push('\n');
+    }
+    canonical.push('\n');
+    canonical.push_str(&names);
+    canonical.push('\n');
+    let payload = headers.get(CONTENT_SHA256).and_then(|value| value.to_str().ok());
+    canonical.push_str(payload.unwrap_or(EMPTY_SHA256));
+    Ok((canonical, names))
+}
+
+/// SHA-256 of no bytes, in hexadecimal.
+pub(super) const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+/// The lowercase hexadecimal SHA-256 of a body, which S3 wants in `x-amz-content-sha256`.
+pub(super) fn payload_hash<'a>(body: impl IntoIterator<Item = &'a Bytes>) -> String {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for chunk in body {
+        context.update(chunk);
+    }
+    hex(context.finish().as_ref())
+}
+
+/// SigV4's "trimall": no space at the ends, one between words.
+fn push_trimmed(canonical: &mut String, value: &str) {
+    for (position, word) in value.split([' ', '\t']).filter(|word| !word.is_empty()).enumerate() {
+        if position > 0 {
+            canonical.push(' ');
+        }
+        canonical.push_str(word);
+    }
+}
+
+fn visible(name: HeaderName, value: &str) -> Result<HeaderValue, Unsignable> {
+    HeaderValue::from_str(value).map_err(|_| Unsignable(name))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes
+        .iter()
+        .flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]])
+        .map(char::from)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The credentials of all of AWS's published examples.
+    const KEYS: SigningKeys<'static> = SigningKeys {
+        access_key_id: "AKIAIOSFODNN7EXAMPLE",
+        secret_access_key: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+        session_token: None,
+    };
+
+    /// Signs one of the examples of
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>: bucket `examplebucket`, region
+    /// us-east-1, Fri, 24 May 2013 00:00:00 GMT. Returns the `Authorization` header.
+    fn s3_example(
+        method: &Method,
+        path: &str,
+        query: &str,
+        body: &'static [u8],
+        extra: &[(&'static str, &'static str)],
+    ) -> String {
+        let now = DateTime::parse_from_rfc3339("2013-05-24T00:00:00Z").unwrap().to_utc();
+        let mut headers = HeaderMap::new();
+        headers.insert("host", HeaderValue::from_static("examplebucket.s3.amazonaws.com"));
+        let hash = payload_hash([&Bytes::from_static(body)]);
+        headers.insert(CONTENT_SHA256, HeaderValue::from_str(&hash).unwrap());
+        for (name, value) in extra {
+            headers.insert(*name, HeaderValue::from_static(value));
+        }
+        let target = Target { method, path, query, region: "us-east-1", service: "s3" };
+        Signer::default().sign(KEYS, target, &mut headers, now).unwrap();
+        headers[AUTHORIZATION].to_str().unwrap().to_owned()
+    }
+
+    #[track_caller]
+    fn assert_signature(authorization: &str, signed_headers: &str, signature: &str) {
+        assert_eq!(
+            authorization,
+            format!(
+                "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request, \
+                 SignedHeaders={signed_headers}, Signature={signature}"
+            )
+        );
+    }
+
+    #[test]
+    fn aws_example_get_object() {
+        let authorization = s3_example(&Method::GET, "/test.txt", "", b"", &[("range", "bytes=0-9")]);
+        assert_signature(
+            &authorization,
+            "host;range;x-amz-content-sha256;x-amz-date",
+            "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41",
+        );
+    }
+
+    #[test]
+    fn aws_example_put_object() {
+        let authorization = s3_example(
+            &Method::PUT,
+            "/test%24file.text",
+            "",
+            b"Welcome to Amazon S3.",
+            &[("date", "Fri, 24 May 2013 00:00:00 GMT"), ("x-amz-storage-class", "REDUCED_REDUNDANCY")],
+        );
+        assert_signature(
+            &authorization,
+            "date;host;x-amz-content-sha256;x-amz-date;x-amz-storage-class",
+            "98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd",
+        );
+    }
+
+    #[test]
+    fn aws_example_get_bucket_lifecycle() {
+        let authorization = s3_example(&Method::GET, "/", "lifecycle=", b"", &[]);
+        assert_signature(
+            &authorization,
+            "host;x-amz-content-sha256;x-amz-date",
+            "fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543",
+        );
+    }
+
+    #[test]
+    fn aws_example_list_objects() {
+        let authorization = s3_example(&Method::GET, "/", "max-keys=2&prefix=J", b"", &[]);
+        assert_signature(
+            &authorization,
+            "host;x-amz-content-sha256;x-amz-date",
+            "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7",
+        );
+    }
+
+    #[test]
+    fn the_kept_key_is_not_used_for_another_secret_day_or_region() {
+        let signer = Signer::default();
+        let first = signer.derived_key("secret", "20130524/us-east-1/s3/aws4_request");
+        for (secret, scope) in [
+            ("secret", "20130525/us-east-1/s3/aws4_request"),
+            ("secret", "20130524/eu-west-1/s3/aws4_request"),
+            ("other", "20130524/us-east-1/s3/aws4_request"),
+        ] {
+            assert!(!Arc::ptr_eq(&first, &signer.derived_key(secret, scope)));
+        }
+    }
+
+    #[test]
+    fn values_are_trimmed_as_the_rules_say() {
+        let mut canonical = String::new();
+        push_trimmed(&mut canonical, "  a   b \t c ");
+        assert_eq!(canonical, "a b c");
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let signer = Signer::default();
+        signer.derived_key("hunter2", "20130524/us-east-1/s3/aws4_request");
+        assert!(!format!("{signer:?}").contains("hunter2"));
+    }
+}

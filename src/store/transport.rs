@@ -1,0 +1,294 @@
+//! Bytes to a host and back: connections, TLS, proxies, timeouts. Knows HTTP and nothing of S3.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{Uri, header};
+use http_body_util::BodyExt as _;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use object_store::client::{HttpRequest, HttpRequestBody, HttpResponse, HttpResponseBody};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
+use tower_service::Service;
+
+use super::failure::{Failure, FailureKind};
+
+/// How connections are made.
+#[derive(Debug, Clone)]
+pub(crate) struct TransportConfig {
+    /// PEM certificates trusted beside the platform's.
+    pub(crate) ca_certificates: Vec<Vec<u8>>,
+    /// Whether HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY are followed.
+    pub(crate) proxy_from_env: bool,
+    /// For name lookup, TCP, the proxy and TLS together.
+    pub(crate) connect_timeout: Duration,
+    /// How long a connection in use may neither read nor write a byte.
+    pub(crate) idle_timeout: Duration,
+}
+
+impl Default for TransportConfig {
+    fn default() -> Self {
+        Self {
+            ca_certificates: Vec::new(),
+            proxy_from_env: true,
+            connect_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// How long an unused connection is kept: under the 20 s after which S3 closes its end.
+const POOL_IDLE: Duration = Duration::from_secs(15);
+
+/// A pool of connections.
+#[derive(Clone)]
+pub(super) struct Transport {
+    client: legacy::Client<HttpsConnector<Connector>, HttpRequestBody>,
+    proxies: Arc<Matcher>,
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport").finish_non_exhaustive()
+    }
+}
+
+impl Transport {
+    /// # Errors
+    ///
+    /// A text that says what is wrong with `config.ca_certificates`.
+    pub(super) fn new(config: &TransportConfig) -> Result<Self, String> {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_keepalive(Some(Duration::from_secs(60)));
+        let proxies = Arc::new(if config.proxy_from_env { Matcher::from_env() } else { Matcher::builder().build() });
+        let connector = Connector {
+            tcp,
+            proxies: Arc::clone(&proxies),
+            connect_timeout: config.connect_timeout,
+            idle_timeout: config.idle_timeout,
+        };
+        let https = HttpsConnectorBuilder::new()
+            .with_tls_config(tls_config(&config.ca_certificates)?)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(connector);
+        let client = legacy::Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(POOL_IDLE)
+            .build(https);
+        Ok(Self { client, proxies })
+    }
+
+    /// Sends one request once. Ends with the headers of the answer, whatever its status.
+    pub(super) async fn send(&self, mut request: HttpRequest) -> Result<HttpResponse, Failure> {
+        // For https the tunnel authenticates; a plain request does it itself.
+        if request.uri().scheme_str() == Some("http") {
+            let proxy = self.proxies.intercept(request.uri());
+            if let Some(credentials) = proxy.as_ref().and_then(|proxy| proxy.basic_auth()) {
+                request.headers_mut().insert(header::PROXY_AUTHORIZATION, credentials.clone());
+            }
+        }
+        let response = self.client.request(request).await.map_err(|error| {
+            let connecting = error.is_connect();
+            classify(error, connecting)
+        })?;
+        Ok(response.map(|body| HttpResponseBody::new(body.map_err(|error| classify(error, false).into_http()))))
+    }
+}
+
+/// The kind of a failure below HTTP, from the types in its chain of sources.
+fn classify(error: impl StdError + Send + Sync + 'static, connecting: bool) -> Failure {
+    let mut timed_out = false;
+    let mut unreadable = false;
+    let mut cause: Option<&(dyn StdError + 'static)> = Some(&error);
+    let mut innermost = String::new();
+    while let Some(current) = cause {
+        timed_out |= current.downcast_ref::<io::Error>().is_some_and(|io| io.kind() == io::ErrorKind::TimedOut);
+        unreadable |= current.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse);
+        innermost = current.to_string();
+        cause = current.source();
+    }
+    let (kind, what) = match (connecting, timed_out, unreadable) {
+        (true, ..) => (FailureKind::Connect, "could not connect"),
+        (_, true, _) => (FailureKind::Timeout, "timed out"),
+        (.., true) => (FailureKind::Malformed, "the server does not speak HTTP"),
+        _ => (FailureKind::Interrupted, "the connection was interrupted"),
+    };
+    Failure::new(kind, format!("{what}: {innermost}")).with_source(error)
+}
+
+fn tls_config(ca_certificates: &[Vec<u8>]) -> Result<rustls::ClientConfig, String> {
+    let mut roots = rustls::RootCertStore::empty();
+    // A platform without roots is not an error here: a custom CA or plain HTTP may be all that is used.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    for pem in ca_certificates {
+        let certificates = CertificateDer::pem_slice_iter(pem)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| format!("not PEM certificates: {error}"))?;
+        if certificates.is_empty() {
+            return Err("no PEM certificate in it".to_owned());
+        }
+        for certificate in certificates {
+            roots.add(certificate).map_err(|error| format!("not a usable certificate: {error}"))?;
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(config)
+}
+
+/// Connects to a host or to its proxy, within a time.
+#[derive(Debug, Clone)]
+struct Connector {
+    tcp: HttpConnector,
+    proxies: Arc<Matcher>,
+    connect_timeout: Duration,
+    idle_timeout: Duration,
+}
+
+type BoxError = Box<dyn StdError + Send + Sync>;
+
+impl Connector {
+    async fn connect(mut self, destination: Uri) -> Result<Stream, BoxError> {
+        let (io, proxied) = match self.proxies.intercept(&destination) {
+            None => (self.tcp.call(destination).await?, false),
+            Some(proxy) if destination.scheme_str() == Some("https") => {
+                let mut tunnel = Tunnel::new(proxy.uri().clone(), self.tcp);
+                if let Some(credentials) = proxy.basic_auth() {
+                    tunnel = tunnel.with_auth(credentials.clone());
+                }
+                (tunnel.call(destination).await?, false)
+            }
+            Some(proxy) => (self.tcp.call(proxy.uri().clone()).await?, true),
+        };
+        Ok(Stream { io, proxied, idle: IdleTimer { timeout: self.idle_timeout, waiting_since: None, sleep: None } })
+    }
+}
+
+impl Service<Uri> for Connector {
+    type Response = Stream;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Stream, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, destination: Uri) -> Self::Future {
+        let connector = self.clone();
+        Box::pin(async move {
+            let limit = connector.connect_timeout;
+            match tokio::time::timeout(limit, connector.connect(destination)).await {
+                Ok(connected) => connected,
+                Err(_) => {
+                    let message = format!("no connection within {limit:?}");
+                    Err(io::Error::new(io::ErrorKind::TimedOut, message).into())
+                }
+            }
+        })
+    }
+}
+
+/// A connection that fails when it is waited for and nothing moves.
+struct Stream {
+    io: TokioIo<TcpStream>,
+    proxied: bool,
+    idle: IdleTimer,
+}
+
+/// Counts only the time in which somebody waits: a response that nobody reads is not idle.
+struct IdleTimer {
+    timeout: Duration,
+    waiting_since: Option<Instant>,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl IdleTimer {
+    /// Passes on what a read or a write said, or the timeout when it has been pending for too long.
+    fn watch<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if polled.is_ready() {
+            self.waiting_since = None;
+            return polled;
+        }
+        let since = *self.waiting_since.get_or_insert_with(Instant::now);
+        let deadline = since + self.timeout;
+        // The timer is moved only when it fires, not at each byte.
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        while sleep.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= deadline {
+                let message = format!("nothing moved for {:?}", self.timeout);
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, message)));
+            }
+            sleep.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+}
+
+impl hyper::rt::Read for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: hyper::rt::ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.io).poll_read(cx, buffer);
+        this.idle.watch(cx, polled)
+    }
+}
+
+impl hyper::rt::Write for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.io).poll_write(cx, bytes);
+        this.idle.watch(cx, polled)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.io).poll_write_vectored(cx, bytes);
+        this.idle.watch(cx, polled)
+    }
+}
+
+impl Connection for Stream {
+    fn connected(&self) -> Connected {
+        // A proxy wants the whole URL in the request line.
+        self.io.connected().proxy(self.proxied)
+    }
+}

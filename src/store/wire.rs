@@ -1,0 +1,338 @@
+//! One request to S3: the address of the bucket, the signature, redirects, and failures as [`Failure`].
+//!
+//! `object_store` calls it through [`BucketService`]; what `object_store` has no name for (listings, headers) comes and goes
+//! beside it.
+
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bytes::{Bytes, BytesMut};
+use chrono::Utc;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use http_body_util::BodyExt as _;
+use object_store::client::{HttpError, HttpRequest, HttpRequestBody, HttpResponse, HttpResponseBody, HttpService};
+
+use super::credentials::Credentials;
+use super::failure::{Failure, FailureKind};
+use super::keys;
+use super::sign::{self, Signer, SigningKeys};
+use super::transport::Transport;
+
+/// Where a service other than AWS's own listens.
+#[derive(Debug, Clone)]
+pub(crate) struct Endpoint {
+    pub(crate) scheme: Scheme,
+    pub(crate) authority: Authority,
+    /// Empty, or a path that begins with `/` and does not end with one.
+    pub(crate) base: String,
+}
+
+/// What all buckets of a client share.
+#[derive(Debug)]
+pub(super) struct Wire {
+    pub(super) transport: Transport,
+    pub(super) credentials: Credentials,
+    pub(super) signer: Signer,
+    pub(super) endpoint: Option<Endpoint>,
+    pub(super) region: String,
+    pub(super) virtual_host_style: bool,
+}
+
+/// What is known of one bucket.
+#[derive(Debug)]
+pub(super) struct Bucket {
+    pub(super) name: String,
+    route: RwLock<Arc<Route>>,
+    /// Whether an answer has shown that the bucket is there.
+    seen: AtomicBool,
+}
+
+/// Where the requests of a bucket go, and the region they are signed for.
+#[derive(Debug)]
+struct Route {
+    scheme: Scheme,
+    authority: Authority,
+    host: HeaderValue,
+    base: String,
+    region: String,
+}
+
+/// A request before it is signed. The path is that of the key, encoded, without the bucket and without a `/` in front.
+#[derive(Debug)]
+pub(super) struct Request<'a> {
+    pub(super) method: Method,
+    pub(super) key_path: Cow<'a, str>,
+    pub(super) query: Cow<'a, str>,
+    pub(super) headers: HeaderMap,
+    pub(super) body: HttpRequestBody,
+}
+
+/// Headers that a caller adds to a request of `object_store`, sent along as an extension.
+#[derive(Debug, Clone)]
+pub(super) struct RequestHeaders(pub(super) HeaderMap);
+
+/// Status and headers of an answer, which come back through `object_store` as an extension.
+#[derive(Debug, Clone)]
+pub(super) struct ResponseHead {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+}
+
+const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("s3flow/", env!("CARGO_PKG_VERSION")));
+const UNSIGNED_PAYLOAD: HeaderValue = HeaderValue::from_static("UNSIGNED-PAYLOAD");
+const EMPTY_PAYLOAD: HeaderValue = HeaderValue::from_static(sign::EMPTY_SHA256);
+const BUCKET_REGION: &str = "x-amz-bucket-region";
+const MAX_REDIRECTS: usize = 4;
+/// A longer body is hashed off the async threads: 1 MiB takes about a millisecond.
+const HASHED_INLINE: usize = 1024 * 1024;
+/// An error document is about 1 KiB.
+const MAX_ERROR_BODY: usize = 64 * 1024;
+/// The documents that answer writes are a few hundred bytes.
+const MAX_RESULT_BODY: usize = 1024 * 1024;
+
+impl Bucket {
+    pub(super) fn new(name: &str, wire: &Wire) -> Result<Self, Failure> {
+        let route = Route::new(name, wire, &wire.region)?;
+        Ok(Self { name: name.to_owned(), route: RwLock::new(Arc::new(route)), seen: AtomicBool::new(false) })
+    }
+
+    pub(super) fn is_seen(&self) -> bool {
+        self.seen.load(Ordering::Relaxed)
+    }
+
+    fn route(&self) -> Arc<Route> {
+        Arc::clone(&self.route.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn set_route(&self, route: Arc<Route>) {
+        *self.route.write().unwrap_or_else(PoisonError::into_inner) = route;
+    }
+}
+
+impl Route {
+    fn new(bucket: &str, wire: &Wire, region: &str) -> Result<Self, Failure> {
+        // A certificate of *.s3.REGION.amazonaws.com does not cover a name with a dot in it.
+        let in_host = match &wire.endpoint {
+            Some(_) => wire.virtual_host_style,
+            None => !bucket.contains('.'),
+        };
+        let (scheme, service, base) = match &wire.endpoint {
+            Some(endpoint) => (endpoint.scheme.clone(), endpoint.authority.to_string(), endpoint.base.as_str()),
+            None => {
+                let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+                (Scheme::HTTPS, format!("s3.{region}.{suffix}"), "")
+            }
+        };
+        let (host, base) = if in_host {
+            (format!("{bucket}.{service}"), base.to_owned())
+        } else {
+            (service, format!("{base}/{}", keys::encode_path(bucket)))
+        };
+        Self::to(scheme, &host, base, region)
+    }
+
+    fn to(scheme: Scheme, host: &str, base: String, region: &str) -> Result<Self, Failure> {
+        let unusable = || Failure::new(FailureKind::Request, format!("{host:?} is not a host name"));
+        let authority: Authority = host.parse().map_err(|_| unusable())?;
+        // The default port is not part of the Host header, and so not of what is signed.
+        let default_port = if scheme == Scheme::HTTP { 80 } else { 443 };
+        let shown = match authority.port_u16() {
+            Some(port) if port == default_port => authority.host(),
+            _ => authority.as_str(),
+        };
+        let host = HeaderValue::from_str(shown).map_err(|_| unusable())?;
+        Ok(Self { scheme, authority, host, base, region: region.to_owned() })
+    }
+
+    /// Where an answer says that the bucket is, if it says so: another region, or another host.
+    fn moved(
+        &self,
+        bucket: &str,
+        wire: &Wire,
+        request: &Request<'_>,
+        status: StatusCode,
+        headers: &HeaderMap,
+    ) -> Option<Self> {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let redirected = matches!(status.as_u16(), 301 | 302 | 307 | 308);
+        // A wrong region is a 301 or a 400 (AuthorizationHeaderMalformed; a HEAD has no body to say so).
+        if redirected || status == StatusCode::BAD_REQUEST {
+            if let Some(region) = text(BUCKET_REGION).filter(|region| *region != self.region) {
+                return Self::new(bucket, wire, region).ok();
+            }
+        }
+        let location: Uri = text(header::LOCATION.as_str()).filter(|_| redirected)?.parse().ok()?;
+        let scheme = location.scheme().filter(|scheme| **scheme == Scheme::HTTPS || **scheme == self.scheme)?.clone();
+        // Only the place may change, never the key.
+        let base = location.path().strip_suffix(request.key_path.as_ref())?.strip_suffix('/')?.to_owned();
+        Self::to(scheme, location.authority()?.as_str(), base, &self.region).ok()
+    }
+}
+
+impl Wire {
+    /// Sends `request`, with its redirects, once. The answer is a success, unread unless it may carry an error.
+    pub(super) async fn send(&self, bucket: &Bucket, request: Request<'_>) -> Result<HttpResponse, Failure> {
+        let mut route = bucket.route();
+        for _ in 0..MAX_REDIRECTS {
+            let response = self.transport.send(self.signed(&route, &request).await?).await?;
+            let (parts, body) = response.into_parts();
+            if parts.status.is_success() {
+                bucket.seen.store(true, Ordering::Relaxed);
+                return check_success(&request.method, parts, body).await;
+            }
+            if let Some(next) = route.moved(&bucket.name, self, &request, parts.status, &parts.headers) {
+                route = Arc::new(next);
+                if matches!(parts.status.as_u16(), 301 | 308 | 400) {
+                    bucket.set_route(Arc::clone(&route));
+                }
+                continue;
+            }
+            let text = if request.method == Method::HEAD { Bytes::new() } else { read(body, MAX_ERROR_BODY).await?.0 };
+            let failure = Failure::from_answer(parts.status, &parts.headers, &text);
+            if failure.is_code("NoSuchKey") {
+                bucket.seen.store(true, Ordering::Relaxed);
+            }
+            return Err(failure);
+        }
+        Err(Failure::new(FailureKind::Malformed, format!("redirected {MAX_REDIRECTS} times without an answer")))
+    }
+
+    /// The HTTP request of one attempt, with the credentials and the time of now.
+    async fn signed(&self, route: &Route, request: &Request<'_>) -> Result<HttpRequest, Failure> {
+        let path = format!("{}/{}", route.base, request.key_path);
+        let target = if request.query.is_empty() { path.clone() } else { format!("{path}?{}", request.query) };
+        let mut uri = http::uri::Parts::default();
+        uri.scheme = Some(route.scheme.clone());
+        uri.authority = Some(route.authority.clone());
+        uri.path_and_query = Some(PathAndQuery::try_from(target).map_err(unsendable)?);
+
+        let mut headers = request.headers.clone();
+        headers.insert(header::HOST, route.host.clone());
+        if let Some(credential) = self.credentials.current().await? {
+            headers.insert(sign::CONTENT_SHA256, content_sha256(&route.scheme, &request.body).await?);
+            let keys = SigningKeys {
+                access_key_id: &credential.key_id,
+                secret_access_key: &credential.secret_key,
+                session_token: credential.token.as_deref(),
+            };
+            let target = sign::Target {
+                method: &request.method,
+                path: &path,
+                query: &request.query,
+                region: &route.region,
+                service: "s3",
+            };
+            self.signer.sign(keys, target, &mut headers, Utc::now()).map_err(|unsignable| {
+                Failure::new(
+                    FailureKind::Request,
+                    format!("the value of the header {} is not visible text", unsignable.0),
+                )
+            })?;
+        }
+        headers.insert(header::USER_AGENT, USER_AGENT);
+
+        let mut signed = http::Request::new(request.body.clone());
+        *signed.method_mut() = request.method.clone();
+        *signed.uri_mut() = Uri::from_parts(uri).map_err(unsendable)?;
+        *signed.headers_mut() = headers;
+        Ok(signed)
+    }
+}
+
+fn unsendable(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
+    Failure::new(FailureKind::Request, "the request cannot be sent").with_source(error)
+}
+
+/// TLS protects the body on its way; without it, the signature does.
+async fn content_sha256(scheme: &Scheme, body: &HttpRequestBody) -> Result<HeaderValue, Failure> {
+    let length = body.content_length();
+    if length == 0 {
+        return Ok(EMPTY_PAYLOAD);
+    }
+    if *scheme == Scheme::HTTPS {
+        return Ok(UNSIGNED_PAYLOAD);
+    }
+    let mut chunks = Vec::new();
+    let mut frames = body.clone();
+    while let Some(frame) = frames.frame().await {
+        chunks.extend(frame.map_err(Failure::from_http)?.into_data());
+    }
+    let hash = if length > HASHED_INLINE {
+        tokio::task::spawn_blocking(move || sign::payload_hash(&chunks)).await.map_err(unsendable)?
+    } else {
+        sign::payload_hash(&chunks)
+    };
+    HeaderValue::from_str(&hash).map_err(unsendable)
+}
+
+/// S3 may answer a write with 200 and then find out that it failed.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html>
+async fn check_success(
+    method: &Method,
+    parts: http::response::Parts,
+    body: HttpResponseBody,
+) -> Result<HttpResponse, Failure> {
+    if *method == Method::GET || *method == Method::HEAD {
+        return Ok(HttpResponse::from_parts(parts, body));
+    }
+    let (document, whole) = read(body, MAX_RESULT_BODY).await?;
+    if !whole {
+        return Err(Failure::new(FailureKind::Malformed, "an answer to a write that is longer than 1 MiB"));
+    }
+    match Failure::from_error_in_success(parts.status, &parts.headers, &document) {
+        Some(failure) => Err(failure),
+        None => Ok(HttpResponse::from_parts(parts, document.into())),
+    }
+}
+
+/// At most `limit` bytes of a body, and whether that was all.
+pub(super) async fn read(body: HttpResponseBody, limit: usize) -> Result<(Bytes, bool), Failure> {
+    use futures::StreamExt as _;
+
+    let mut chunks = body.bytes_stream();
+    let mut text = BytesMut::new();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(Failure::from_http)?;
+        if text.len() + chunk.len() > limit {
+            text.extend_from_slice(&chunk[..limit - text.len()]);
+            return Ok((text.freeze(), false));
+        }
+        text.extend_from_slice(&chunk);
+    }
+    Ok((text.freeze(), true))
+}
+
+/// The wire as `object_store` sees it: every request of one bucket.
+#[derive(Debug)]
+pub(super) struct BucketService {
+    pub(super) wire: Arc<Wire>,
+    pub(super) bucket: Arc<Bucket>,
+}
+
+#[async_trait::async_trait]
+impl HttpService for BucketService {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let (mut parts, body) = request.into_parts();
+        let headers = parts.extensions.remove::<RequestHeaders>().map_or_else(HeaderMap::new, |headers| headers.0);
+        let key_path = keys::from_url_path(parts.uri.path().trim_start_matches('/')).ok_or_else(|| {
+            Failure::new(FailureKind::Request, format!("{:?} is not the path of a key", parts.uri.path())).into_http()
+        })?;
+        let request = Request { method: parts.method, key_path, query: Cow::Borrowed(""), headers, body };
+        let response = self.wire.send(&self.bucket, request).await.map_err(Failure::into_http)?;
+        Ok(hand_over(response))
+    }
+}
+
+/// Gives `object_store` the two headers that it insists on and the caller all of them: one that `object_store` cannot read
+/// must not fail the request.
+fn hand_over(response: HttpResponse) -> HttpResponse {
+    let (mut parts, body) = response.into_parts();
+    let headers = std::mem::take(&mut parts.headers);
+    let length = headers.get(header::CONTENT_LENGTH).cloned().unwrap_or(HeaderValue::from_static("0"));
+    parts.headers.insert(header::CONTENT_LENGTH, length);
+    parts.headers.insert(header::ETAG, HeaderValue::from_static("-"));
+    parts.extensions.insert(ResponseHead { status: parts.status, headers });
+    HttpResponse::from_parts(parts, body)
+}

@@ -1,0 +1,93 @@
+//! Stored bytes, handed out without copying.
+
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+
+/// The bytes of an object or of a part: one buffer, or the buffers of the parts that it was made of.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Content {
+    segments: Vec<Bytes>,
+    length: u64,
+}
+
+impl Content {
+    pub(super) fn concat<'a>(contents: impl IntoIterator<Item = &'a Content>) -> Self {
+        let mut whole = Self::default();
+        for content in contents {
+            whole.segments.extend_from_slice(&content.segments);
+            whole.length += content.length;
+        }
+        whole
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.length
+    }
+
+    pub(super) fn segments(&self) -> &[Bytes] {
+        &self.segments
+    }
+
+    /// These bytes as one buffer; copies only when there are several.
+    pub(super) fn to_bytes(&self) -> Bytes {
+        match self.segments.as_slice() {
+            [] => Bytes::new(),
+            [only] => only.clone(),
+            several => {
+                let mut whole = BytesMut::with_capacity(several.iter().map(Bytes::len).sum());
+                several.iter().for_each(|segment| whole.extend_from_slice(segment));
+                whole.freeze()
+            }
+        }
+    }
+
+    /// The bytes of `range`, which must lie inside.
+    pub(super) fn slice(&self, range: Range<u64>) -> Content {
+        let mut part = Self { segments: Vec::with_capacity(1), length: range.end - range.start };
+        let mut start = 0;
+        for segment in &self.segments {
+            let end = start + segment.len() as u64;
+            let from = range.start.max(start);
+            let to = range.end.min(end);
+            if from < to {
+                // Both are offsets into a buffer in memory, so they fit.
+                part.segments.push(segment.slice((from - start) as usize..(to - start) as usize));
+            }
+            start = end;
+        }
+        part
+    }
+}
+
+impl From<Bytes> for Content {
+    fn from(bytes: Bytes) -> Self {
+        let length = bytes.len() as u64;
+        Self { segments: if bytes.is_empty() { Vec::new() } else { vec![bytes] }, length }
+    }
+}
+
+impl From<String> for Content {
+    fn from(text: String) -> Self {
+        Bytes::from(text).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_cross_the_borders_of_parts() {
+        let parts = ["abc", "", "defg", "h"].map(|part| Content::from(Bytes::from_static(part.as_bytes())));
+        let whole = Content::concat(&parts);
+        assert_eq!(whole.to_bytes(), "abcdefgh");
+        for start in 0..=8 {
+            for end in start..=8 {
+                let slice = whole.slice(start..end);
+                assert_eq!(slice.to_bytes(), &"abcdefgh"[start as usize..end as usize]);
+                assert_eq!(slice.len(), end - start);
+            }
+        }
+    }
+}

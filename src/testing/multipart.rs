@@ -1,0 +1,198 @@
+//! Multipart uploads.
+
+use std::collections::BTreeMap;
+
+use http::StatusCode;
+use s3s::dto::CompletedMultipartUpload;
+use s3s::xml::{Deserialize as _, Deserializer};
+
+use super::answer::{Answer, Failure};
+use super::checksum::Plan;
+use super::conditions::WriteCondition;
+use super::encode::url_encode;
+use super::object::Attributes;
+use super::range::{Requested, resolve};
+use super::receive::{Incoming, Received};
+use super::service::{Request, Service};
+use super::store::{Part, Upload};
+use super::time::Moment;
+use super::write::insert_etag;
+use super::xml::Xml;
+
+impl Service {
+    pub(super) fn create_multipart_upload(&self, request: &Request) -> Result<Answer, Failure> {
+        let bucket = self.bucket(request)?;
+        let attributes = Attributes::of(&request.headers)?;
+        let plan = Plan::of(&request.headers)?;
+        let encryption = attributes.encryption.headers.clone();
+        let id = self.store.upload_id();
+        let key = request.call.key();
+        let upload = Upload { key: key.to_owned(), initiated: Moment::now(), attributes, plan, parts: BTreeMap::new() };
+        bucket.create_upload(id.clone(), upload);
+        let mut xml = Xml::new("InitiateMultipartUploadResult");
+        xml.element("Bucket", request.call.bucket());
+        xml.element("Key", key);
+        xml.element("UploadId", &id);
+        let mut answer = Answer::xml(StatusCode::OK, xml);
+        answer.headers.extend(encryption);
+        plan.add_to(&mut answer.headers);
+        Ok(answer)
+    }
+
+    pub(super) async fn upload_part(&self, request: &Request, body: Incoming) -> Result<Answer, Failure> {
+        let Received { content, md5, checksum } = body.content(&request.headers).await?;
+        let part = Part::new(content, md5, Some(checksum.clone()));
+        let etag = part.etag();
+        let mut answer = self.put_part(request, part)?;
+        insert_etag(&mut answer.headers, &etag);
+        checksum.add_to(&mut answer.headers);
+        Ok(answer)
+    }
+
+    pub(super) fn upload_part_copy(&self, request: &Request) -> Result<Answer, Failure> {
+        let source = self.source(request)?.object;
+        let content = match request.header("x-amz-copy-source-range") {
+            None => source.content.clone(),
+            range => match resolve(range, source.content.len()) {
+                // Here a range must lie inside, and be well-formed.
+                Requested::Part(bytes) if range.is_some_and(|range| range.ends_with(&(bytes.end - 1).to_string())) => {
+                    source.content.slice(bytes)
+                }
+                _ => {
+                    return Err(Failure::invalid_argument(
+                        "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets of the first and last bytes to copy",
+                    ));
+                }
+            },
+        };
+        let part = Part::copied(content);
+        let mut xml = Xml::new("CopyPartResult");
+        xml.element("LastModified", &part.modified.iso);
+        xml.element("ETag", &part.etag());
+        let kept = self.put_part(request, part)?;
+        let mut answer = Answer::xml(StatusCode::OK, xml);
+        answer.headers.extend(kept.headers);
+        Ok(answer)
+    }
+
+    /// Keeps a part. The answer has the headers that tell how it is encrypted.
+    fn put_part(&self, request: &Request, part: Part) -> Result<Answer, Failure> {
+        let bucket = self.bucket(request)?;
+        let (key, id) = (request.call.key(), upload_id(request));
+        let number = match request.call.query("partNumber").and_then(|number| number.parse().ok()) {
+            Some(number @ 1..=10_000) => number,
+            _ => {
+                return Err(Failure::invalid_argument("Part number must be an integer between 1 and 10000, inclusive"));
+            }
+        };
+        let encryption = bucket.upload(key, id)?.attributes.encryption;
+        encryption.check_part(&request.headers)?;
+        bucket.put_part(key, id, number, part)?;
+        Ok(Answer { headers: encryption.headers, ..Answer::default() })
+    }
+
+    pub(super) async fn complete_multipart_upload(&self, request: &Request, body: Incoming) -> Result<Answer, Failure> {
+        let document = body.document(&request.headers).await?;
+        let bucket = self.bucket(request)?;
+        let condition = WriteCondition::of(&request.headers)?;
+        let malformed = |_| Failure::malformed_xml();
+        let completed = CompletedMultipartUpload::deserialize(&mut Deserializer::new(&document)).map_err(malformed)?;
+        let mut parts = Vec::new();
+        for part in completed.parts.unwrap_or_default() {
+            match (part.part_number.map(u16::try_from), part.e_tag) {
+                (Some(Ok(number)), Some(etag)) => parts.push((number, etag.into_value())),
+                _ => return Err(Failure::malformed_xml()),
+            }
+        }
+        let key = request.call.key();
+        let object = bucket.complete(key, upload_id(request), &parts, &condition)?;
+        let mut xml = Xml::new("CompleteMultipartUploadResult");
+        let location = format!("{}/{}/{}", self.endpoint, request.call.bucket(), url_encode(key).replace('+', "%20"));
+        xml.element("Location", &location);
+        xml.element("Bucket", request.call.bucket());
+        xml.element("Key", key);
+        xml.element("ETag", &object.etag);
+        if let Some(checksum) = &object.checksum {
+            xml.element(checksum.element(), &checksum.value);
+            xml.element("ChecksumType", checksum.kind());
+        }
+        let mut answer = Answer::xml(StatusCode::OK, xml);
+        answer.headers.extend(object.attributes.encryption.headers.clone());
+        Ok(answer)
+    }
+
+    pub(super) fn abort_multipart_upload(&self, request: &Request) -> Result<Answer, Failure> {
+        self.bucket(request)?.abort(request.call.key(), upload_id(request))?;
+        Ok(Answer::new(StatusCode::NO_CONTENT))
+    }
+
+    pub(super) fn list_parts(&self, request: &Request) -> Result<Answer, Failure> {
+        let (key, id) = (request.call.key(), upload_id(request));
+        let upload = self.bucket(request)?.upload(key, id)?;
+        let number = |name| match request.call.query(name) {
+            None => Ok(None),
+            Some(value) => value
+                .parse::<u16>()
+                .map(Some)
+                .map_err(|_| Failure::invalid_argument("Provided parameter is not an integer")),
+        };
+        let max_parts = usize::from(number("max-parts")?.unwrap_or(1000)).min(self.page_size);
+        let marker = number("part-number-marker")?.unwrap_or(0);
+        let mut xml = Xml::new("ListPartsResult");
+        xml.element("Bucket", request.call.bucket());
+        xml.element("Key", key);
+        xml.element("UploadId", id);
+        xml.element("StorageClass", upload.attributes.storage_class());
+        xml.number("PartNumberMarker", marker.into());
+        xml.number("MaxParts", max_parts as u64);
+        let rest = upload.parts.range(marker.saturating_add(1)..);
+        let listed: Vec<_> = rest.clone().take(max_parts).collect();
+        let truncated = rest.count() > listed.len();
+        if let Some((last, _)) = listed.last().filter(|_| truncated) {
+            xml.number("NextPartNumberMarker", u64::from(**last));
+        }
+        xml.element("IsTruncated", if truncated { "true" } else { "false" });
+        for (number, part) in listed {
+            xml.open("Part");
+            xml.number("PartNumber", u64::from(*number));
+            xml.element("LastModified", &part.modified.iso);
+            xml.element("ETag", &part.etag());
+            xml.number("Size", part.content.len());
+            if let Some(checksum) = &part.checksum {
+                xml.element(checksum.element(), &checksum.value);
+            }
+            xml.close("Part");
+        }
+        Ok(Answer::xml(StatusCode::OK, xml))
+    }
+
+    pub(super) fn list_multipart_uploads(&self, request: &Request) -> Result<Answer, Failure> {
+        let bucket = self.bucket(request)?;
+        let encode = request.call.query("encoding-type") == Some("url");
+        let encoded = |text: &str| if encode { url_encode(text) } else { text.to_owned() };
+        let prefix = request.call.query("prefix").unwrap_or_default();
+        let mut xml = Xml::new("ListMultipartUploadsResult");
+        xml.element("Bucket", request.call.bucket());
+        xml.element("KeyMarker", "");
+        xml.element("UploadIdMarker", "");
+        if encode {
+            xml.element("EncodingType", "url");
+        }
+        xml.element("Prefix", &encoded(prefix));
+        xml.number("MaxUploads", 1000);
+        xml.element("IsTruncated", "false");
+        for (id, upload) in bucket.uploads().into_iter().filter(|(_, upload)| upload.key.starts_with(prefix)) {
+            xml.open("Upload");
+            xml.element("Key", &encoded(&upload.key));
+            xml.element("UploadId", &id);
+            xml.element("StorageClass", upload.attributes.storage_class());
+            xml.element("Initiated", &upload.initiated.iso);
+            xml.close("Upload");
+        }
+        Ok(Answer::xml(StatusCode::OK, xml))
+    }
+}
+
+fn upload_id(request: &Request) -> &str {
+    request.call.query("uploadId").unwrap_or_default()
+}

@@ -1,0 +1,290 @@
+//! An object into a file: resumed from the byte reached, pinned to the version that was begun.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use http::StatusCode;
+
+use crate::address::Location;
+use crate::error::{Error, ErrorKind, Result};
+use crate::retry::RetryPolicy;
+use crate::scope::{Directory, FileLease, PartFile, blocking};
+use crate::store::{ByteRange, Failure, FailureKind, Incoming, ObjectHead, Store};
+
+/// A finished download.
+#[derive(Debug)]
+pub(crate) struct Downloaded {
+    /// What the first answer said; `size` is that of the whole object.
+    pub(crate) head: ObjectHead,
+    /// The first byte of the object that the file holds.
+    pub(crate) offset: u64,
+    pub(crate) file: FileLease,
+}
+
+/// An object of up to this size is written in one go; a larger one in pieces of about this size.
+const PIECE: usize = 1024 * 1024;
+/// An attempt that achieved less is one failure more in a row.
+const PROGRESS: u64 = 1024 * 1024;
+
+/// Downloads an object, or `range` of it, into a new file of `directory`.
+///
+/// # Errors
+///
+/// [`ErrorKind::Changed`] when the object was replaced between two attempts; [`ErrorKind::InvalidRange`] when `range` lies
+/// outside of the object.
+pub(crate) async fn download(
+    store: &Store,
+    policy: &RetryPolicy,
+    location: &Location,
+    range: Option<ByteRange>,
+    directory: &Arc<Directory>,
+) -> Result<Downloaded> {
+    let mut retry = policy.start();
+    let mut progress: Option<Progress> = None;
+    loop {
+        let before = progress.as_ref().map_or(0, |progress| progress.received);
+        match attempt(store, location, range, directory, &mut progress).await {
+            Ok(()) => break,
+            Err(Stopped::Local(error)) => return Err(error),
+            Err(Stopped::Remote(failure)) => {
+                if progress.as_ref().is_some_and(|progress| progress.received >= before + PROGRESS) {
+                    retry.progressed();
+                }
+                let resuming = progress.is_some();
+                retry.wait(failure).await.map_err(|error| if resuming { named_change(error) } else { error })?;
+            }
+        }
+    }
+    let attempts = retry.attempts();
+    let Some(Progress { head, wanted, sink, .. }) = progress else {
+        return Err(Failure::new(FailureKind::Malformed, "a download without an answer").into_error(attempts));
+    };
+    Ok(Downloaded { head, offset: wanted.start, file: sink.finish().await? })
+}
+
+/// What the attempts so far have achieved.
+struct Progress {
+    head: ObjectHead,
+    /// The bytes of the object that were asked for, cut at its end.
+    wanted: Range<u64>,
+    received: u64,
+    sink: Sink,
+}
+
+enum Stopped {
+    Remote(Failure),
+    Local(Error),
+}
+
+impl From<Failure> for Stopped {
+    fn from(failure: Failure) -> Self {
+        Self::Remote(failure)
+    }
+}
+
+/// One request, and its body as far as it comes.
+async fn attempt(
+    store: &Store,
+    location: &Location,
+    range: Option<ByteRange>,
+    directory: &Arc<Directory>,
+    progress: &mut Option<Progress>,
+) -> Result<(), Stopped> {
+    // Without an ETag nothing shows that the rest belongs to the beginning.
+    if progress.as_ref().is_some_and(|progress| progress.head.etag.is_none()) {
+        *progress = None;
+    }
+    let (incoming, current) = match progress {
+        None => {
+            let incoming = store.get(location, range, None).await?;
+            let wanted = first_window(range, &incoming.head)?;
+            let length = wanted.end - wanted.start;
+            let sink = Sink::new(directory, location.key(), length);
+            let first = Progress { head: incoming.head.clone(), wanted, received: 0, sink };
+            (incoming, progress.insert(first))
+        }
+        Some(current) => {
+            let start = current.wanted.start + current.received;
+            if start == current.wanted.end {
+                return Ok(());
+            }
+            let rest = ByteRange::Span { start, end: current.wanted.end };
+            let incoming = store.get(location, Some(rest), current.head.etag.as_deref()).await?;
+            if incoming.head.etag != current.head.etag || incoming.head.size != current.head.size {
+                return Err(Stopped::Local(changed()));
+            }
+            (incoming, current)
+        }
+    };
+    receive(incoming, current).await
+}
+
+/// The bytes that the first answer settles on.
+fn first_window(range: Option<ByteRange>, head: &ObjectHead) -> Result<Range<u64>, Stopped> {
+    let Some(size) = head.size else {
+        return Err(Failure::new(FailureKind::Malformed, "the server did not say how long the object is").into());
+    };
+    let Some(wanted) = window(range, size) else {
+        let message = format!(
+            "the range {} lies outside of the object's {size} bytes",
+            range.map_or(String::new(), |range| range.to_string())
+        );
+        return Err(Stopped::Local(Error::new(ErrorKind::InvalidRange, message).with_attempts(1)));
+    };
+    match &head.range {
+        Some(answered) if *answered != wanted => Err(Failure::new(
+            FailureKind::Malformed,
+            format!("the server answered with the bytes {answered:?} when asked for {wanted:?}"),
+        )
+        .into()),
+        _ => Ok(wanted),
+    }
+}
+
+/// The bytes of an object of `size` bytes that a range means; `None` when it lies outside.
+fn window(range: Option<ByteRange>, size: u64) -> Option<Range<u64>> {
+    let (start, end) = match range {
+        None => return Some(0..size),
+        Some(ByteRange::From(start)) => (start, size),
+        Some(ByteRange::Span { start, end }) => (start, end.min(size)),
+        Some(ByteRange::Last(length)) => (size.saturating_sub(length), size),
+    };
+    (start < end).then_some(start..end)
+}
+
+/// Takes from the body what is wanted and not there yet. A server that ignored the range sends bytes before it.
+async fn receive(incoming: Incoming, current: &mut Progress) -> Result<(), Stopped> {
+    let Incoming { head, mut body } = incoming;
+    let next = current.wanted.start + current.received;
+    let answered_from = head.range.map_or(0, |range| range.start);
+    let mut skip = next.checked_sub(answered_from).ok_or_else(|| {
+        Failure::new(
+            FailureKind::Malformed,
+            format!("the server answered from byte {answered_from} when asked from {next}"),
+        )
+    })?;
+    let mut missing = current.wanted.end - next;
+    while missing > 0 {
+        let Some(chunk) = body.next().await else {
+            return Err(Failure::new(FailureKind::Interrupted, format!("the body ended {missing} bytes early")).into());
+        };
+        let mut chunk = chunk?;
+        let skipped = skip.min(chunk.len() as u64);
+        skip -= skipped;
+        // Both fit: they are at most the length of a chunk.
+        let _ = chunk.split_to(skipped as usize);
+        chunk.truncate(missing.min(chunk.len() as u64) as usize);
+        missing -= chunk.len() as u64;
+        current.received += chunk.len() as u64;
+        current.sink.push(chunk).await.map_err(Stopped::Local)?;
+    }
+    Ok(())
+}
+
+fn changed() -> Error {
+    Error::new(ErrorKind::Changed, "the object was replaced while it was read")
+}
+
+/// A resumed request is conditional: its 412 says that the object is another.
+fn named_change(error: Error) -> Error {
+    if error.status() == Some(StatusCode::PRECONDITION_FAILED.as_u16()) {
+        let attempts = error.attempts();
+        return changed().with_attempts(attempts).with_source(error);
+    }
+    error
+}
+
+/// Gathers the bytes of an object and writes them off the async threads, while the next ones arrive.
+struct Sink {
+    directory: Arc<Directory>,
+    key: Arc<str>,
+    /// Bytes still to come.
+    expected: u64,
+    gathered: Vec<Bytes>,
+    gathered_len: usize,
+    /// The last write; ends with the file when it is done.
+    writing: Option<BoxFuture<'static, Result<PartFile>>>,
+}
+
+impl Sink {
+    fn new(directory: &Arc<Directory>, key: &str, length: u64) -> Self {
+        Self {
+            directory: Arc::clone(directory),
+            key: key.into(),
+            expected: length,
+            gathered: Vec::new(),
+            gathered_len: 0,
+            writing: None,
+        }
+    }
+
+    async fn push(&mut self, chunk: Bytes) -> Result<()> {
+        self.expected -= chunk.len() as u64;
+        self.gathered_len += chunk.len();
+        self.gathered.push(chunk);
+        // What is left in the end is written together with the closing of the file.
+        if self.gathered_len >= PIECE && self.expected > 0 {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        let part = self.settle().await?;
+        let chunks = std::mem::take(&mut self.gathered);
+        self.gathered_len = 0;
+        let directory = Arc::clone(&self.directory);
+        let key = Arc::clone(&self.key);
+        self.writing = Some(Box::pin(blocking(move || {
+            let mut part = match part {
+                Some(part) => part,
+                None => directory.begin(&key)?,
+            };
+            part.append(&chunks)?;
+            Ok(part)
+        })));
+        Ok(())
+    }
+
+    /// Waits for the write under way.
+    async fn settle(&mut self) -> Result<Option<PartFile>> {
+        match self.writing.take() {
+            None => Ok(None),
+            Some(writing) => writing.await.map(Some),
+        }
+    }
+
+    async fn finish(mut self) -> Result<FileLease> {
+        let part = self.settle().await?;
+        let Self { directory, key, gathered, .. } = self;
+        blocking(move || match part {
+            None => directory.write(&key, &gathered),
+            Some(mut part) => {
+                part.append(&gathered)?;
+                part.finish()
+            }
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_cut_at_the_end_of_the_object() {
+        assert_eq!(window(None, 0), Some(0..0));
+        assert_eq!(window(None, 5), Some(0..5));
+        assert_eq!(window(Some(ByteRange::From(2)), 5), Some(2..5));
+        assert_eq!(window(Some(ByteRange::From(5)), 5), None);
+        assert_eq!(window(Some(ByteRange::Span { start: 1, end: 9 }), 5), Some(1..5));
+        assert_eq!(window(Some(ByteRange::Span { start: 5, end: 9 }), 5), None);
+        assert_eq!(window(Some(ByteRange::Last(2)), 5), Some(3..5));
+        assert_eq!(window(Some(ByteRange::Last(9)), 5), Some(0..5));
+        assert_eq!(window(Some(ByteRange::Last(9)), 0), None);
+    }
+}
