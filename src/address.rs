@@ -100,12 +100,12 @@ pub(crate) enum Root {
 impl Root {
     /// Reads an `s3root`. Slashes at its end do not matter, as in Metaflow.
     pub(crate) fn parse(s3root: &str) -> Result<Self, InvalidAddress> {
-        if !s3root.starts_with(SCHEME) {
+        let Some(path) = s3root.strip_prefix(SCHEME) else {
             return Err(InvalidAddress(format!("the s3root {s3root:?} does not begin with s3://")));
-        }
-        let url = s3root.trim_end_matches('/');
-        let (bucket, prefix) = split(url).map_err(|problem| problem.of("s3root", s3root))?;
-        Ok(Self::Prefix { bucket: bucket.into(), prefix: prefix.to_owned(), url: url.into() })
+        };
+        let url = format!("{SCHEME}{}", path.trim_end_matches('/'));
+        let (bucket, prefix) = split(&url).map_err(|problem| problem.of("s3root", s3root))?;
+        Ok(Self::Prefix { bucket: bucket.into(), prefix: prefix.to_owned(), url: url.as_str().into() })
     }
 
     pub(crate) fn url(&self) -> Option<&str> {

@@ -423,7 +423,7 @@ mod tests {
             ("METAFLOW_S3_ENDPOINT_URL", "http://a"),
         ])
         .unwrap();
-        assert!(format!("{client:?}").contains("\"a\""), "{client:?}");
+        assert!(format!("{client:?}").contains("authority: a,"), "{client:?}");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::call::Call;
 use super::sync::lock;
 
 /// The keys of the server's one user, for the verification of signatures.
+#[derive(Clone)]
 pub(super) struct User {
     pub(super) access_key_id: String,
     pub(super) secret_access_key: String,

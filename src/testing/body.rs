@@ -26,6 +26,7 @@ pub(super) struct AnswerBody {
     segments: std::vec::IntoIter<Bytes>,
     current: Bytes,
     remaining: u64,
+    length_hidden: bool,
     cut: Option<PendingCut>,
     ticket: Ticket,
 }
@@ -51,9 +52,15 @@ impl AnswerBody {
             segments: content.segments().to_vec().into_iter(),
             current: Bytes::new(),
             remaining: content.len(),
+            length_hidden: false,
             cut,
             ticket,
         }
+    }
+
+    pub(super) fn hide_length(mut self, hidden: bool) -> Self {
+        self.length_hidden = hidden;
+        self
     }
 
     fn next_frame(&mut self, limit: usize) -> Option<Bytes> {
@@ -98,7 +105,7 @@ impl Body for AnswerBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.remaining)
+        if self.length_hidden { SizeHint::default() } else { SizeHint::with_exact(self.remaining) }
     }
 }
 

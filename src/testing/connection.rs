@@ -151,14 +151,14 @@ fn respond(
     if let Ok(id) = call.request_id().parse() {
         answer.headers.insert(REQUEST_ID, id);
     }
-    let cut = effects.cut();
+    let (cut, hides_length) = (effects.cut(), effects.hides_length());
     effects.edit(&mut answer);
     let Answer { status, headers, mut body } = answer;
     if call.method == Method::HEAD || status == StatusCode::NOT_MODIFIED {
         body = Content::default();
     }
     ticket.answered(status.as_u16(), (body.len() == 0).then_some(Finish::Sent));
-    let mut response = Response::new(AnswerBody::new(&body, cut, hang_up, ticket));
+    let mut response = Response::new(AnswerBody::new(&body, cut, hang_up, ticket).hide_length(hides_length));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response

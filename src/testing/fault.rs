@@ -2,7 +2,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::StatusCode;
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 
 use super::answer::{Answer, Failure};
 use super::call::Call;
@@ -169,7 +169,8 @@ impl Fault {
         Self::new(Action::IgnoreRange)
     }
 
-    /// Sends the real answer without this header.
+    /// Sends the real answer without this header. Without `Content-Length`, the body is sent in
+    /// chunks.
     ///
     /// # Panics
     ///
@@ -355,6 +356,11 @@ impl Effects {
             | Action::Headers => return None,
         };
         Some(answer)
+    }
+
+    /// Whether the length of the body is to be kept from the client.
+    pub(super) fn hides_length(&self) -> bool {
+        self.headers.iter().any(|(name, value)| *name == CONTENT_LENGTH && value.is_none())
     }
 
     /// Changes the headers of the answer, whoever made it.

@@ -118,6 +118,7 @@ mod tests {
     use super::*;
     use crate::testing::conditions::WriteCondition;
     use crate::testing::content::Content;
+    use crate::testing::object::Etags;
     use crate::testing::store::Store;
 
     fn bucket(keys: &[&str]) -> Arc<Bucket> {
@@ -125,7 +126,7 @@ mod tests {
         store.create_bucket("bucket");
         let bucket = store.bucket("bucket").unwrap();
         for key in keys {
-            bucket.put(key, Arc::new(Object::plain(Content::default())), &WriteCondition::None).unwrap();
+            bucket.put(key, Arc::new(Object::plain(Content::default(), Etags::Md5)), &WriteCondition::None).unwrap();
         }
         bucket
     }

@@ -26,13 +26,16 @@
 //! locks: such requests are answered with `501 NotImplemented`. Server-side encryption is checked and echoed,
 //! but nothing is encrypted.
 
+mod accept;
 mod access;
 mod answer;
 mod body;
 mod buckets;
+mod builder;
 mod call;
 mod checksum;
 mod conditions;
+mod connect;
 mod connection;
 mod content;
 mod encode;
@@ -53,7 +56,8 @@ mod time;
 mod write;
 mod xml;
 
+pub use self::builder::S3ServerBuilder;
 pub use self::fault::Fault;
 pub use self::log::{Finish, LoggedRequest};
 pub use self::operation::Operation;
-pub use self::server::{S3Server, S3ServerBuilder};
+pub use self::server::S3Server;

@@ -40,8 +40,8 @@ impl Service {
     }
 
     pub(super) async fn upload_part(&self, request: &Request, body: Incoming) -> Result<Answer, Failure> {
-        let Received { content, md5, checksum } = body.content(&request.headers).await?;
-        let part = Part::new(content, md5, Some(checksum.clone()));
+        let Received { content, digest, checksum } = body.content(&request.headers, self.etags).await?;
+        let part = Part::new(content, digest, checksum.clone());
         let etag = part.etag();
         let mut answer = self.put_part(request, part)?;
         insert_etag(&mut answer.headers, &etag);
@@ -65,7 +65,7 @@ impl Service {
                 }
             },
         };
-        let part = Part::copied(content);
+        let part = Part::copied(content, self.etags);
         let mut xml = Xml::new("CopyPartResult");
         xml.element("LastModified", &part.modified.iso);
         xml.element("ETag", &part.etag());
@@ -158,9 +158,7 @@ impl Service {
             xml.element("LastModified", &part.modified.iso);
             xml.element("ETag", &part.etag());
             xml.number("Size", part.content.len());
-            if let Some(checksum) = &part.checksum {
-                xml.element(checksum.element(), &checksum.value);
-            }
+            xml.element(part.checksum.element(), &part.checksum.value);
             xml.close("Part");
         }
         Ok(Answer::xml(StatusCode::OK, xml))

@@ -47,10 +47,28 @@ impl Object {
     }
 
     /// An object as a plain PUT without headers makes it.
-    pub(super) fn plain(content: Content) -> Self {
-        let etag = etag(&content);
+    pub(super) fn plain(content: Content, etags: Etags) -> Self {
         let checksum = Checksum::of(&content);
+        let etag = quoted(&etags.digest(&content, &checksum));
         Self::new(content, etag, Attributes::default(), Some(checksum), Vec::new())
+    }
+}
+
+/// What ETags are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Etags {
+    Md5,
+    /// The checksum that is there anyway.
+    Checksum,
+}
+
+impl Etags {
+    /// The digest in the ETag of an object or a part.
+    pub(super) fn digest(self, content: &Content, checksum: &Checksum) -> [u8; 16] {
+        match self {
+            Self::Md5 => md5(content),
+            Self::Checksum => checksum.digest(content.len()),
+        }
     }
 }
 
@@ -60,12 +78,9 @@ pub(super) fn md5(content: &Content) -> [u8; 16] {
     md5.finalize()
 }
 
-fn etag(content: &Content) -> String {
-    quoted(&md5(content))
-}
-
-pub(super) fn quoted(md5: &[u8]) -> String {
-    format!("\"{}\"", hex(md5))
+/// An ETag as headers and listings show it.
+pub(super) fn quoted(digest: &[u8]) -> String {
+    format!("\"{}\"", hex(digest))
 }
 
 /// What a client says about an object when it creates it.

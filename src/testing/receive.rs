@@ -1,6 +1,7 @@
 //! Taking in request bodies.
 
 use bytes::{Bytes, BytesMut};
+use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt as _;
 use s3s::crypto::{Checksum as _, Md5};
@@ -9,6 +10,7 @@ use s3s::{Body, TrailingHeaders};
 use super::answer::Failure;
 use super::checksum::{Checksum, Expected, verify_content_md5};
 use super::content::Content;
+use super::object::Etags;
 
 /// Nothing larger goes into one PUT.
 const MAX_PUT: u64 = 5 * 1024 * 1024 * 1024;
@@ -27,15 +29,15 @@ pub(super) struct Incoming {
 #[derive(Debug)]
 pub(super) struct Received {
     pub(super) content: Content,
-    pub(super) md5: [u8; 16],
+    /// For the ETag.
+    pub(super) digest: [u8; 16],
     pub(super) checksum: Checksum,
 }
 
 impl Incoming {
     /// Takes in the bytes of an object or a part.
-    pub(super) async fn content(self, headers: &HeaderMap) -> Result<Received, Failure> {
-        let length = headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        let Some(length) = length else {
+    pub(super) async fn content(self, headers: &HeaderMap, etags: Etags) -> Result<Received, Failure> {
+        let Some(length) = announced_length(headers) else {
             return Err(Failure::new(
                 StatusCode::LENGTH_REQUIRED,
                 "MissingContentLength",
@@ -48,29 +50,48 @@ impl Incoming {
                 "Your proposed upload exceeds the maximum allowed size",
             ));
         }
+        self.verified(headers, etags, Some(length)).await
+    }
+
+    /// Takes in an XML document, verified like an object. It may come without a length.
+    pub(super) async fn document(self, headers: &HeaderMap) -> Result<Bytes, Failure> {
+        let received = self.verified(headers, Etags::Checksum, announced_length(headers)).await?;
+        Ok(received.content.to_bytes())
+    }
+
+    async fn verified(self, headers: &HeaderMap, etags: Etags, length: Option<u64>) -> Result<Received, Failure> {
         let expected = Expected::of(headers);
-        let mut md5 = Md5::new();
         let mut hasher = expected.hasher();
-        let bytes = read(self.body, length, |chunk| {
-            md5.update(chunk);
+        // By far the slowest digest: only when something needs it.
+        let with_md5 = etags == Etags::Md5 || headers.contains_key("content-md5");
+        let mut md5 = with_md5.then(Md5::new);
+        let bytes = read(self.body, length.unwrap_or(0), |chunk| {
+            if let Some(md5) = &mut md5 {
+                md5.update(chunk);
+            }
             hasher.update(chunk);
         })
         .await?;
-        let md5 = md5.finalize();
-        verify_content_md5(headers, &md5)?;
+        if length.is_some_and(|length| length != bytes.len() as u64) {
+            return Err(incomplete());
+        }
+        let md5 = md5.map(Md5::finalize);
+        if let Some(md5) = &md5 {
+            verify_content_md5(headers, md5)?;
+        }
         let checksum = hasher.finish();
         let trailers = self.trailers.and_then(|trailers| trailers.take()).unwrap_or_default();
         expected.verify(&checksum, headers, &trailers)?;
-        Ok(Received { content: bytes.into(), md5, checksum })
+        let digest = match md5 {
+            Some(md5) if etags == Etags::Md5 => md5,
+            _ => checksum.digest(bytes.len() as u64),
+        };
+        Ok(Received { content: bytes.into(), digest, checksum })
     }
+}
 
-    /// Takes in an XML document, verified like an object.
-    pub(super) async fn document(self, headers: &HeaderMap) -> Result<Bytes, Failure> {
-        // Clients may send a document in chunks, without a length.
-        let mut headers = headers.clone();
-        headers.entry(http::header::CONTENT_LENGTH).or_insert(0.into());
-        Ok(self.content(&headers).await?.content.to_bytes())
-    }
+fn announced_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 async fn read(mut body: Body, length: u64, mut see: impl FnMut(&[u8]) + Send) -> Result<Bytes, Failure> {
@@ -99,9 +120,13 @@ fn broken(error: &str) -> Failure {
             "The request signature we calculated does not match the signature you provided.",
         )
     } else {
-        Failure::bad_request(
-            "IncompleteBody",
-            "You did not provide the number of bytes specified by the Content-Length HTTP header",
-        )
+        incomplete()
     }
+}
+
+fn incomplete() -> Failure {
+    Failure::bad_request(
+        "IncompleteBody",
+        "You did not provide the number of bytes specified by the Content-Length HTTP header",
+    )
 }

@@ -11,6 +11,7 @@ use s3s::{Body, S3, S3Request, S3Response, S3Result};
 use super::access::Access;
 use super::answer::{Answer, Failure};
 use super::call::Call;
+use super::object::Etags;
 use super::operation::Operation;
 use super::receive::Incoming;
 use super::store::{Bucket, Store};
@@ -21,6 +22,7 @@ pub(super) struct Service {
     pub(super) store: Arc<Store>,
     pub(super) access: Arc<Access>,
     pub(super) page_size: usize,
+    pub(super) etags: Etags,
     /// `http://127.0.0.1:PORT`
     pub(super) endpoint: String,
 }
@@ -99,9 +101,10 @@ impl Request {
 
 /// The door through which requests come from `s3s`.
 ///
-/// `s3s` verifies signatures and decodes signed and chunked bodies. Its own operations would lose what this
-/// server promises: bodies of errors with a request id, ranges that S3 ignores, control characters in
-/// listings. So every request takes the custom route, after the signature check.
+/// `s3s` verifies signatures and decodes signed and chunked bodies. The serialization around its
+/// own operations would refuse ranges that S3 ignores, break listings that hold control characters,
+/// and leave errors without a request id. So every request takes the custom route, after the
+/// signature check.
 #[derive(Debug)]
 pub(super) struct Door(pub(super) Arc<Service>);
 

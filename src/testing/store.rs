@@ -12,7 +12,7 @@ use super::answer::Failure;
 use super::checksum::{Checksum, Plan};
 use super::conditions::WriteCondition;
 use super::content::Content;
-use super::object::{Attributes, Object, md5, quoted};
+use super::object::{Attributes, Etags, Object, md5, quoted};
 use super::sync::lock;
 use super::time::Moment;
 
@@ -28,6 +28,9 @@ pub(super) struct Store {
 impl Store {
     /// `false` when it was there already.
     pub(super) fn create_bucket(&self, name: &str) -> bool {
+        if self.find(name).is_some() {
+            return false;
+        }
         let mut buckets = self.buckets.write().unwrap_or_else(PoisonError::into_inner);
         match buckets.entry(name.to_owned()) {
             Entry::Occupied(_) => false,
@@ -96,24 +99,26 @@ pub(super) struct Upload {
 #[derive(Debug, Clone)]
 pub(super) struct Part {
     pub(super) content: Content,
-    pub(super) md5: [u8; 16],
-    pub(super) checksum: Option<Checksum>,
+    /// What its ETag is made of.
+    pub(super) digest: [u8; 16],
+    pub(super) checksum: Checksum,
     pub(super) modified: Moment,
 }
 
 impl Part {
-    pub(super) fn new(content: Content, md5: [u8; 16], checksum: Option<Checksum>) -> Self {
-        Self { content, md5, checksum, modified: Moment::now() }
+    pub(super) fn new(content: Content, digest: [u8; 16], checksum: Checksum) -> Self {
+        Self { content, digest, checksum, modified: Moment::now() }
     }
 
     /// A part copied from another object.
-    pub(super) fn copied(content: Content) -> Self {
-        let md5 = md5(&content);
-        Self::new(content, md5, None)
+    pub(super) fn copied(content: Content, etags: Etags) -> Self {
+        let checksum = Checksum::of(&content);
+        let digest = etags.digest(&content, &checksum);
+        Self::new(content, digest, checksum)
     }
 
     pub(super) fn etag(&self) -> String {
-        quoted(&self.md5)
+        quoted(&self.digest)
     }
 }
 
@@ -211,7 +216,7 @@ impl Bucket {
         let parts = chosen_parts(&upload, named)?;
         let content = Content::concat(parts.iter().map(|part| &part.content));
         let checksum = upload.plan.complete(&content, parts.iter().map(|part| &part.content));
-        let digests: Vec<u8> = parts.iter().flat_map(|part| part.md5).collect();
+        let digests: Vec<u8> = parts.iter().flat_map(|part| part.digest).collect();
         let digest = md5(&Content::from(bytes::Bytes::from(digests)));
         let etag = format!("{}-{}\"", quoted(&digest).trim_end_matches('"'), parts.len());
         let lengths = parts.iter().map(|part| part.content.len()).collect();

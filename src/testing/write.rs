@@ -8,6 +8,7 @@ use s3s::dto::Delete;
 use s3s::xml::{Deserialize as _, Deserializer};
 
 use super::answer::{Answer, Failure};
+use super::checksum::Checksum;
 use super::conditions::{COPY_SOURCE, Verdict, WriteCondition, check_read};
 use super::encode::percent_decode;
 use super::object::{Attributes, Object, quoted};
@@ -17,11 +18,11 @@ use super::xml::Xml;
 
 impl Service {
     pub(super) async fn put_object(&self, request: &Request, body: Incoming) -> Result<Answer, Failure> {
-        let Received { content, md5, checksum } = body.content(&request.headers).await?;
+        let Received { content, digest, checksum } = body.content(&request.headers, self.etags).await?;
         let bucket = self.bucket(request)?;
         let condition = WriteCondition::of(&request.headers)?;
         let attributes = Attributes::of(&request.headers)?;
-        let object = Arc::new(Object::new(content, quoted(&md5), attributes, Some(checksum), Vec::new()));
+        let object = Arc::new(Object::new(content, quoted(&digest), attributes, Some(checksum), Vec::new()));
         bucket.put(request.call.key(), Arc::clone(&object), &condition)?;
         let mut answer = Answer { headers: object.attributes.encryption.headers.clone(), ..Answer::default() };
         insert_etag(&mut answer.headers, &object.etag);
@@ -54,13 +55,16 @@ impl Service {
             ));
         }
         let condition = WriteCondition::of(headers)?;
-        // Also of an object that was uploaded in parts: a copy is one piece with an ETag of its own.
-        let etag =
-            if source.parts.is_empty() { source.etag.clone() } else { quoted(&super::object::md5(&source.content)) };
-        let checksum = Some(source.checksum.clone())
-            .filter(|_| source.parts.is_empty())
-            .unwrap_or_else(|| Some(super::checksum::Checksum::of(&source.content)));
-        let copy = Arc::new(Object::new(source.content.clone(), etag, attributes, checksum, Vec::new()));
+        // A copy of an object that was uploaded in parts is one piece, with an ETag of its own.
+        let (etag, checksum) = match &source.checksum {
+            Some(checksum) if source.parts.is_empty() => (source.etag.clone(), checksum.clone()),
+            _ => {
+                let checksum = Checksum::of(&source.content);
+                (quoted(&self.etags.digest(&source.content, &checksum)), checksum)
+            }
+        };
+        let content = source.content.clone();
+        let copy = Arc::new(Object::new(content, etag, attributes, Some(checksum), Vec::new()));
         bucket.put(request.call.key(), Arc::clone(&copy), &condition)?;
         let mut xml = Xml::new("CopyObjectResult");
         xml.element("LastModified", &copy.modified.iso);

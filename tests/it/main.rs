@@ -1,9 +1,19 @@
-//! What the library promises, a module for each behaviour, on the server of `s3flow::testing`.
+//! What the library promises, a module for each behaviour.
 //!
-//! The cases in `cases` also run on a server named by `S3FLOW_TEST_ENDPOINT`; see `real_server`.
+//! The functions of `cases` run on the server of `s3flow::testing` always, and on a real one that `S3FLOW_TEST_ENDPOINT`
+//! names; see `real_server`. Everything else needs a look into the server, or faults.
 
 #![allow(clippy::unwrap_used)]
 
 mod support;
 
-mod addressing;
+mod bad_input;
+mod cases;
+mod embedded;
+mod faults;
+mod listing;
+mod real_server;
+mod scopes;
+mod secrets;
+mod streams;
+mod transport;

@@ -1,31 +1,48 @@
-//! A server and a client for it.
+//! A server, a client for it, and a look at the disk.
 
-use s3flow::testing::S3Server;
-use s3flow::{Client, Credentials, S3};
+use std::path::Path;
+use std::task::Poll;
+
+use futures::Stream;
+use s3flow::testing::{LoggedRequest, Operation, S3Server};
+use s3flow::{Client, S3, S3Builder};
 
 /// A server with an empty bucket `bucket`, and a scope at its root that downloads into a directory of its own.
 pub(crate) struct Fixture {
     pub(crate) server: S3Server,
+    pub(crate) client: Client,
     pub(crate) s3: S3,
     pub(crate) tmproot: tempfile::TempDir,
 }
 
-pub(crate) const BUCKET: &str = "bucket";
-
 impl Fixture {
     pub(crate) async fn new() -> Self {
-        Self::with_server(S3Server::start().await.unwrap())
+        Self::of(S3Server::start().await.unwrap())
     }
 
-    pub(crate) fn with_server(server: S3Server) -> Self {
+    pub(crate) fn of(server: S3Server) -> Self {
+        let client = server.client_builder().build().unwrap();
+        Self::with_client(server, client)
+    }
+
+    pub(crate) fn with_client(server: S3Server, client: Client) -> Self {
         let tmproot = tempfile::tempdir().unwrap();
-        let s3 = client(&server).s3().s3root("s3://bucket").tmproot(tmproot.path()).build().unwrap();
-        Self { server, s3, tmproot }
+        let s3 = client.s3().s3root("s3://bucket").tmproot(tmproot.path()).build().unwrap();
+        Self { server, client, s3, tmproot }
     }
 
-    /// Another scope of the same client and tmproot, without a root.
-    pub(crate) fn urls(&self) -> S3 {
-        client(&self.server).s3().tmproot(self.tmproot.path()).build().unwrap()
+    /// A scope of the same client and tmproot.
+    pub(crate) fn scope(&self) -> S3Builder {
+        self.client.s3().tmproot(self.tmproot.path())
+    }
+
+    /// `count` objects `k0`, `k1`, … whose text is their key.
+    pub(crate) fn put_numbered(&self, count: usize) -> Vec<String> {
+        let keys: Vec<String> = (0..count).map(|number| format!("k{number}")).collect();
+        for key in &keys {
+            self.server.put_object("bucket", key, key.clone());
+        }
+        keys
     }
 
     /// How many files the scopes have on disk.
@@ -34,26 +51,17 @@ impl Fixture {
     }
 }
 
-pub(crate) fn client(server: &S3Server) -> Client {
-    client_builder(server).build().unwrap()
+pub(crate) fn count(log: &[LoggedRequest], operation: Operation) -> usize {
+    log.iter().filter(|request| request.operation() == operation).count()
 }
 
-pub(crate) fn client_builder(server: &S3Server) -> s3flow::ClientBuilder {
-    Client::builder()
-        .endpoint(server.endpoint())
-        .region(server.region())
-        .credentials(Credentials::new(server.access_key_id(), server.secret_access_key()))
-        .use_proxy(false)
+/// Polls a stream once.
+pub(crate) async fn poll_once<T: Stream + Unpin>(stream: &mut T) -> Poll<Option<T::Item>> {
+    std::future::poll_fn(|cx| Poll::Ready(std::pin::Pin::new(&mut *stream).poll_next(cx))).await
 }
 
-fn files_below(directory: &std::path::Path) -> usize {
-    let Ok(entries) = std::fs::read_dir(directory) else { return 0 };
-    entries
-        .map(|entry| match entry {
-            Ok(entry) if entry.path().is_dir() => files_below(&entry.path()),
-            // An entry that went away while it was looked at.
-            Err(_) => 0,
-            Ok(_) => 1,
-        })
-        .sum()
+fn files_below(directory: &Path) -> usize {
+    // What goes away while it is looked at is not counted.
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.map(|entry| if entry.path().is_dir() { files_below(&entry.path()) } else { 1 }).sum()
 }

@@ -1,0 +1,171 @@
+use std::fmt;
+use std::io;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use s3s::service::S3ServiceBuilder;
+use tokio::net::TcpListener;
+
+use super::accept::accept;
+use super::access::{Access, User};
+use super::connection::Shared;
+use super::fault::Faults;
+use super::log::Log;
+use super::object::Etags;
+use super::server::S3Server;
+use super::service::{Door, Service};
+use super::store::Store;
+use super::sync::Gate;
+
+/// Settings of an [`S3Server`] that is not started yet.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+/// use s3flow::testing::S3Server;
+///
+/// let server = S3Server::builder().bucket("in").bucket("out").page_size(7).start().await?;
+/// server.put_object("in", "a", "1");
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+#[must_use = "a builder does nothing until it is started"]
+pub struct S3ServerBuilder {
+    buckets: Vec<String>,
+    page_size: usize,
+    latency: Duration,
+    user: User,
+    region: String,
+    anonymous: bool,
+    log: bool,
+    md5: bool,
+}
+
+impl Default for S3ServerBuilder {
+    fn default() -> Self {
+        Self {
+            buckets: Vec::new(),
+            page_size: 1000,
+            latency: Duration::ZERO,
+            user: User {
+                access_key_id: "test-access-key-id".to_owned(),
+                secret_access_key: "test-secret-access-key".to_owned(),
+            },
+            region: "us-east-1".to_owned(),
+            anonymous: false,
+            log: true,
+            md5: true,
+        }
+    }
+}
+
+impl S3ServerBuilder {
+    /// Adds a bucket. Without any, the server has one that is named `bucket`.
+    pub fn bucket(mut self, name: impl Into<String>) -> Self {
+        self.buckets.push(name.into());
+        self
+    }
+
+    /// How many keys and common prefixes a page of a listing holds at most, whatever a client asks for. The
+    /// default is that of S3, 1000.
+    pub fn page_size(mut self, keys: usize) -> Self {
+        self.page_size = keys;
+        self
+    }
+
+    /// How long every request waits before it is carried out. The default is not at all.
+    pub fn latency(mut self, latency: Duration) -> Self {
+        self.latency = latency;
+        self
+    }
+
+    /// The keys that requests are signed with.
+    pub fn credentials(mut self, access_key_id: impl Into<String>, secret_access_key: impl Into<String>) -> Self {
+        self.user = User { access_key_id: access_key_id.into(), secret_access_key: secret_access_key.into() };
+        self
+    }
+
+    /// The region that signatures must name. The default is `us-east-1`.
+    pub fn region(mut self, region: impl Into<String>) -> Self {
+        self.region = region.into();
+        self
+    }
+
+    /// Whether requests without a signature are carried out too; those that have one must have a correct one
+    /// all the same. The default is `false`: they are answered with `403 AccessDenied`.
+    pub fn anonymous(mut self, anonymous: bool) -> Self {
+        self.anonymous = anonymous;
+        self
+    }
+
+    /// Whether requests are logged. The default is `true`; a benchmark may want to do without.
+    pub fn log(mut self, log: bool) -> Self {
+        self.log = log;
+        self
+    }
+
+    /// Whether the ETag of an object is the MD5 of its content, as in S3 without encryption. The default is `true`.
+    /// MD5 is the slowest part of a large upload by far: without it, ETags are of the same form, but made of
+    /// a faster checksum.
+    pub fn md5(mut self, md5: bool) -> Self {
+        self.md5 = md5;
+        self
+    }
+
+    /// Starts the server.
+    ///
+    /// # Errors
+    ///
+    /// When no port can be had.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a Tokio runtime.
+    pub async fn start(self) -> io::Result<S3Server> {
+        let Self { mut buckets, page_size, latency, user, region, anonymous, log, md5 } = self;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let endpoint = format!("http://{}", listener.local_addr()?);
+        let store = Arc::new(Store::default());
+        if buckets.is_empty() {
+            buckets.push("bucket".to_owned());
+        }
+        for bucket in &buckets {
+            store.create_bucket(bucket);
+        }
+        let etags = if md5 { Etags::Md5 } else { Etags::Checksum };
+        let access = Arc::new(Access::new(anonymous, region));
+        let service = Arc::new(Service { store, access, page_size, etags, endpoint });
+        let mut s3 = S3ServiceBuilder::new(Door(Arc::clone(&service)));
+        s3.set_route(Door(Arc::clone(&service)));
+        s3.set_auth(user.clone());
+        let shared = Arc::new(Shared {
+            log: Arc::new(Log::new(log)),
+            gate: Gate::new(),
+            faults: Faults::default(),
+            connections: Arc::default(),
+            latency,
+            s3: s3.build(),
+            requests: AtomicU64::new(0),
+        });
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&shared))).abort_handle();
+        Ok(S3Server { shared, service, user, accepting })
+    }
+}
+
+impl fmt::Debug for S3ServerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { buckets, page_size, latency, user, region, anonymous, log, md5 } = self;
+        f.debug_struct("S3ServerBuilder")
+            .field("buckets", buckets)
+            .field("page_size", page_size)
+            .field("latency", latency)
+            .field("access_key_id", &user.access_key_id)
+            .field("secret_access_key", &"******")
+            .field("region", region)
+            .field("anonymous", anonymous)
+            .field("log", log)
+            .field("md5", md5)
+            .finish()
+    }
+}

@@ -1,0 +1,136 @@
+//! The scope owns its files: how long they live, where they are, what is left.
+
+use std::path::PathBuf;
+
+use s3flow::testing::Fault;
+use s3flow::{ErrorKind, S3Object};
+
+use crate::cases::odd_keys;
+use crate::support::Fixture;
+
+#[tokio::test]
+async fn a_file_goes_with_the_last_clone_of_its_object() {
+    let fixture = Fixture::new().await;
+    fixture.put_numbered(1);
+    let object = fixture.s3.get("k0").await.unwrap();
+    let clone = object.clone();
+    drop(object);
+    assert_eq!((fixture.files(), clone.text().await.unwrap().as_str()), (1, "k0"));
+    drop(clone);
+    assert_eq!(fixture.files(), 0);
+}
+
+#[tokio::test]
+async fn a_file_outlives_the_scopes_handles_but_not_close() {
+    let fixture = Fixture::new().await;
+    fixture.put_numbered(1);
+    let s3 = fixture.scope().s3root("s3://bucket").build().unwrap();
+    let object = s3.get("k0").await.unwrap();
+    drop(s3);
+    assert_eq!(object.text().await.unwrap(), "k0");
+    drop(object);
+    assert_eq!(std::fs::read_dir(fixture.tmproot.path()).unwrap().count(), 0);
+
+    let object = fixture.s3.get("k0").await.unwrap();
+    object.keep();
+    let clone = fixture.s3.clone();
+    fixture.s3.close().await.unwrap();
+    assert_eq!(std::fs::read_dir(fixture.tmproot.path()).unwrap().count(), 0);
+    assert_eq!(object.text().await.unwrap_err().kind(), ErrorKind::Io);
+    clone.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn after_close_every_operation_is_closed_and_sends_nothing() {
+    let fixture = Fixture::new().await;
+    fixture.s3.close().await.unwrap();
+    for error in [
+        fixture.s3.get("k").await.unwrap_err(),
+        fixture.s3.get_many(["k"]).await.unwrap_err(),
+        fixture.s3.put("k", "v").await.unwrap_err(),
+        fixture.s3.put_many([("k", "v")]).await.unwrap_err(),
+        fixture.s3.info("k").await.unwrap_err(),
+        fixture.s3.list_recursive([""]).await.unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
+    }
+    assert!(fixture.server.log().is_empty());
+}
+
+#[tokio::test]
+async fn close_ends_operations_under_way() {
+    let fixture = Fixture::new().await;
+    fixture.server.put_object("bucket", "k", vec![1; 4 << 20]);
+    fixture.server.inject(Fault::stall_after(2 << 20));
+    let get = tokio::spawn(fixture.s3.get("k").into_future());
+    fixture.server.wait_until(|log| log.len() == 1).await;
+    fixture.s3.close().await.unwrap();
+    assert_eq!(get.await.unwrap().unwrap_err().kind(), ErrorKind::Closed);
+    fixture.server.wait_for_connections(|open| open == 0).await;
+    assert_eq!(fixture.files(), 0);
+}
+
+#[tokio::test]
+async fn a_kept_file_stays_and_a_persisted_one_moves() {
+    let fixture = Fixture::new().await;
+    fixture.put_numbered(2);
+    let object = fixture.s3.get("k0").await.unwrap();
+    object.keep();
+    let path: PathBuf = object.path().unwrap().into();
+    drop(object);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "k0");
+
+    let elsewhere = tempfile::tempdir().unwrap();
+    let destination = elsewhere.path().join("result");
+    fixture.s3.get("k1").await.unwrap().persist(&destination).await.unwrap();
+    assert_eq!(fixture.files(), 1);
+    fixture.s3.close().await.unwrap();
+    assert_eq!((path.exists(), std::fs::read_to_string(&destination).unwrap().as_str()), (false, "k1"));
+
+    let error = fixture.scope().s3root("s3://bucket").build().unwrap();
+    let error = error.get("k1").await.unwrap().persist(elsewhere.path().join("no/such/dir")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Io);
+    assert!(error.to_string().contains("no/such/dir"), "{error}");
+}
+
+#[tokio::test]
+async fn unusual_keys_get_safe_file_names_in_the_scopes_directory() {
+    let fixture = Fixture::new().await;
+    let urls = fixture.scope().build().unwrap();
+    let mut objects = Vec::new();
+    for key in odd_keys() {
+        fixture.server.put_object("bucket", &key, key.clone());
+        objects.push(urls.get(format!("s3://bucket/{key}")).await.unwrap());
+    }
+    let directory = objects[0].path().unwrap().parent().unwrap().to_owned();
+    assert_eq!(directory.parent(), Some(fixture.tmproot.path()));
+    for object in &objects {
+        let path = object.path().unwrap();
+        assert_eq!(path.parent(), Some(directory.as_path()));
+        let name = path.file_name().unwrap().to_str().unwrap();
+        assert!(name.len() <= 255 && name.bytes().all(|byte| byte.is_ascii_graphic()), "{name}");
+    }
+    let mut paths: Vec<_> = objects.iter().map(S3Object::path).collect();
+    paths.sort();
+    paths.dedup();
+    assert_eq!(paths.len(), objects.len());
+}
+
+#[tokio::test]
+async fn nothing_is_made_on_disk_before_a_download() {
+    let fixture = Fixture::new().await;
+    fixture.s3.put("k", "v").await.unwrap();
+    fixture.s3.info("k").await.unwrap();
+    fixture.s3.list_recursive([""]).await.unwrap();
+    assert_eq!(std::fs::read_dir(fixture.tmproot.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_listed_object_has_no_file() {
+    let fixture = Fixture::new().await;
+    fixture.put_numbered(1);
+    let listed = fixture.s3.list_recursive([""]).await.unwrap();
+    assert_eq!(listed[0].path(), None);
+    assert_eq!(listed[0].blob().await.unwrap_err().kind(), ErrorKind::InvalidObject);
+    assert_eq!(listed[0].clone().persist("/nowhere").await.unwrap_err().kind(), ErrorKind::InvalidObject);
+}

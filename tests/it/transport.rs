@@ -1,0 +1,92 @@
+//! Connections: TLS with a CA of one's own, proxies, reuse.
+
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::PrivateKeyDer;
+use s3flow::ErrorKind;
+use s3flow::testing::S3Server;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::support::Fixture;
+
+/// A TLS front of `server` for `localhost`; its endpoint, and the certificate of the CA that signed for it.
+async fn tls_front(server: &S3Server) -> (String, String) {
+    let mut ca_params = CertificateParams::new(Vec::<String>::new()).unwrap();
+    ca_params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca = CertifiedIssuer::self_signed(ca_params, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&key, &ca).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], PrivateKeyDer::try_from(key.serialize_der()).unwrap())
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let backend = server.endpoint().trim_start_matches("http://").to_owned();
+    tokio::spawn(async move {
+        while let Ok((accepted, _)) = listener.accept().await {
+            let (acceptor, backend) = (acceptor.clone(), backend.clone());
+            tokio::spawn(async move {
+                // A client that does not trust us hangs up; there is nothing to forward then.
+                if let Ok(mut tls) = acceptor.accept(accepted).await {
+                    let mut plain = TcpStream::connect(backend).await.unwrap();
+                    let _ = tokio::io::copy_bidirectional(&mut tls, &mut plain).await;
+                }
+            });
+        }
+    });
+    (format!("https://localhost:{port}"), ca.as_ref().pem())
+}
+
+#[tokio::test]
+async fn tls_works_with_a_ca_of_ones_own_and_not_without_it() {
+    let server = S3Server::start().await.unwrap();
+    let (endpoint, ca) = tls_front(&server).await;
+    let builder = server.client_builder().endpoint(&endpoint).retries(0);
+
+    let trusting = Fixture::with_client(server, builder.clone().ca_certificate(ca).build().unwrap());
+    trusting.s3.put("k", "over TLS").await.unwrap();
+    assert_eq!(trusting.s3.get("k").await.unwrap().text().await.unwrap(), "over TLS");
+    // The body is protected by TLS and not hashed again.
+    let log = trusting.server.log();
+    assert_eq!(log[0].header("x-amz-content-sha256"), Some("UNSIGNED-PAYLOAD"));
+
+    let wary = builder.build().unwrap().s3().s3root("s3://bucket").build().unwrap();
+    let error = wary.get("k").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Network);
+    assert!(error.to_string().to_lowercase().contains("certificate"), "{error}");
+}
+
+#[tokio::test]
+async fn without_tls_the_body_is_part_of_the_signature() {
+    let fixture = Fixture::new().await;
+    fixture.s3.put("k", "text").await.unwrap();
+    fixture.s3.put("large", vec![1; 3 << 20]).await.unwrap();
+    for request in fixture.server.log() {
+        let hash = request.header("x-amz-content-sha256").unwrap().to_owned();
+        assert!(hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()), "{hash}");
+    }
+}
+
+#[tokio::test]
+async fn connections_are_reused() {
+    let fixture = Fixture::new().await;
+    let keys = fixture.put_numbered(200);
+    fixture.s3.get_many(keys).concurrency(4).await.unwrap();
+    assert!((1..=4).contains(&fixture.server.open_connections()), "{}", fixture.server.open_connections());
+}
+
+#[tokio::test]
+async fn one_client_serves_many_scopes_and_buckets_over_the_same_connections() {
+    let server = S3Server::builder().bucket("bucket").bucket("other").start().await.unwrap();
+    let fixture = Fixture::of(server);
+    fixture.s3.put("k", "one").await.unwrap();
+    fixture.scope().s3root("s3://other").build().unwrap().put("k", "two").await.unwrap();
+    assert_eq!(fixture.server.object("other", "k").unwrap(), "two");
+    assert_eq!(fixture.server.open_connections(), 1);
+}
