@@ -11,7 +11,7 @@ use crate::address::Address;
 use crate::error::{Error, ErrorKind, Result};
 use crate::metadata;
 use crate::scope::FileLease;
-use crate::store::{ListedObject, ObjectHead};
+use crate::store::{ListedObject, ObjectHead, Stored};
 
 /// An object in S3, and, after a get, its local copy.
 ///
@@ -45,6 +45,13 @@ struct Facts {
     info: Option<Info>,
 }
 
+impl Facts {
+    fn unknown(address: Address) -> Self {
+        let url = address.location.url();
+        Self { address, url, size: None, etag: None, last_modified: None, version_id: None, info: None }
+    }
+}
+
 #[derive(Debug)]
 struct Info {
     content_type: Option<String>,
@@ -73,17 +80,17 @@ impl RangeInfo {
 
 impl S3Object {
     pub(crate) fn missing(index: usize, address: Address) -> Self {
-        Self::from_parts(index, address, ObjectHead::default(), None, None)
+        Self { index, facts: Arc::new(Facts::unknown(address)), file: None }
     }
 
     pub(crate) fn listed(index: usize, address: Address, object: ListedObject) -> Self {
         let ListedObject { key: _, size, etag, last_modified } = object;
-        let head = ObjectHead { size: Some(size), etag, last_modified, ..ObjectHead::default() };
-        Self::from_parts(index, address, head, None, None)
+        let facts = Facts { size: Some(size), etag, last_modified, ..Facts::unknown(address) };
+        Self { index, facts: Arc::new(facts), file: None }
     }
 
     /// With `range`, the object has its info; with `file`, its local copy.
-    pub(crate) fn from_parts(
+    pub(crate) fn found(
         index: usize,
         address: Address,
         head: ObjectHead,
@@ -91,13 +98,9 @@ impl S3Object {
         file: Option<FileLease>,
     ) -> Self {
         let ObjectHead { size, range: _, etag, last_modified, content_type, attributes, encryption, version_id } = head;
-        let info = range.map(|range| Info {
-            content_type,
-            metadata: attributes.as_deref().and_then(metadata::decode),
-            encryption,
-            range,
-        });
-        let facts = Facts { url: address.location.url(), address, size, etag, last_modified, version_id, info };
+        let metadata = attributes.as_deref().and_then(metadata::decode);
+        let info = range.map(|range| Info { content_type, metadata, encryption, range });
+        let facts = Facts { size: Some(size), etag, last_modified, version_id, info, ..Facts::unknown(address) };
         Self { index, facts: Arc::new(facts), file: file.map(Arc::new) }
     }
 
@@ -286,9 +289,9 @@ pub struct PutReceipt {
 }
 
 impl PutReceipt {
-    pub(crate) fn uploaded_as(index: usize, address: Address, head: ObjectHead) -> Self {
-        let url = address.location.url();
-        Self { index, url, address, uploaded: true, etag: head.etag, version_id: head.version_id }
+    pub(crate) fn stored(index: usize, address: Address, stored: Stored) -> Self {
+        let Stored { etag, version_id } = stored;
+        Self { etag, version_id, uploaded: true, ..Self::existed(index, address) }
     }
 
     pub(crate) fn existed(index: usize, address: Address) -> Self {

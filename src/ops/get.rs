@@ -88,8 +88,8 @@ async fn get(s3: S3, index: usize, object: S3GetObject, settings: Settings) -> R
     };
     match s3.scope().unless_closed(download).await {
         Ok(Downloaded { head, offset, file }) => {
-            let range = RangeInfo::new(head.size.unwrap_or(file.size()), offset, file.size());
-            Ok(S3Object::from_parts(index, address, head, settings.return_info.then_some(range), Some(file)))
+            let range = settings.return_info.then(|| RangeInfo::new(head.size, offset, file.size()));
+            Ok(S3Object::found(index, address, head, range, Some(file)))
         }
         Err(error) if error.is_not_found() && settings.return_missing => Ok(S3Object::missing(index, address)),
         Err(error) => Err(error.with_operation("get", Some(address.location.url()))),

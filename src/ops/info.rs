@@ -72,6 +72,6 @@ async fn info(s3: &S3, address: &Address) -> Result<S3Object> {
         }
         head => head?,
     };
-    let size = head.size.unwrap_or(0);
-    Ok(S3Object::from_parts(0, address.clone(), head, Some(RangeInfo::new(size, 0, size)), None))
+    let range = RangeInfo::new(head.size, 0, head.size);
+    Ok(S3Object::found(0, address.clone(), head, Some(range), None))
 }

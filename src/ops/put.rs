@@ -41,7 +41,8 @@ impl Put {
     }
 
     /// Whether an object that is there is replaced. When not, the server decides atomically (`If-None-Match: *`), and
-    /// [`PutReceipt::uploaded`] tells. Default: true.
+    /// [`PutReceipt::uploaded`] tells. A server that does not know this condition, such as garage 2.5, overwrites.
+    /// Default: true.
     pub fn overwrite(mut self, overwrite: bool) -> Self {
         self.overwrite = overwrite;
         self
@@ -96,7 +97,7 @@ async fn put(s3: S3, index: usize, object: S3PutObject, overwrite: bool) -> Resu
         transfer::upload(&client.store, &client.retry, &address.location, &headers, object.value.0).await
     };
     match s3.scope().unless_closed(upload).await {
-        Ok(head) => Ok(PutReceipt::uploaded_as(index, address, head)),
+        Ok(stored) => Ok(PutReceipt::stored(index, address, stored)),
         // 412: the condition that the key is absent does not hold.
         Err(error) if error.kind() == ErrorKind::Changed && !overwrite => Ok(PutReceipt::existed(index, address)),
         Err(error) => Err(error.with_operation("put", Some(address.location.url()))),

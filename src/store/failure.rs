@@ -166,8 +166,10 @@ impl Failure {
 }
 
 impl Failure {
-    /// As the user sees it, after `attempts` requests.
+    /// As the user sees it, when it ended the last of `attempts`.
     pub(crate) fn into_error(self, attempts: u32) -> Error {
+        let sent = !matches!(self.kind, FailureKind::Request | FailureKind::Credentials);
+        let attempts = if sent { attempts } else { attempts.saturating_sub(1) };
         let retryable = self.retryability() != Retryability::Permanent;
         let error = Error::new(self.error_kind(), self.message)
             .with_answer(self.status.map(|status| status.as_u16()), self.code, self.request_id)

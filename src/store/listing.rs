@@ -113,6 +113,9 @@ impl RawPage {
                         (0, ..) => return Ok(page),
                         (1, true, b"Contents") => {
                             in_contents = false;
+                            if object.key.is_empty() {
+                                return Err("a listing with an object that has no key");
+                            }
                             page.objects.push(std::mem::take(&mut object));
                         }
                         (1, false, b"IsTruncated") => page.truncated = text == "true",
@@ -187,6 +190,7 @@ mod tests {
             ("<IsTruncated>true</IsTruncated><NextContinuationToken>before</NextContinuationToken>", "leads to itself"),
             ("<EncodingType>url</EncodingType><Contents><Key>%FF</Key></Contents>", "not URL-encoded"),
             ("<Contents><Key>k</Key><Size>many</Size></Contents>", "not a number"),
+            ("<Contents><Size>1</Size></Contents>", "no key"),
             ("<Contents><Key>&lol;</Key></Contents>", "not valid XML"),
         ] {
             let failure = page(inner).unwrap_err();

@@ -79,10 +79,10 @@ pub(crate) enum ByteRange {
 }
 
 /// What an answer says of an object.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct ObjectHead {
     /// Of the whole object, in bytes.
-    pub(crate) size: Option<u64>,
+    pub(crate) size: u64,
     /// The bytes of the object that the body carries, when the answer is partial.
     pub(crate) range: Option<Range<u64>>,
     pub(crate) etag: Option<String>,
@@ -91,6 +91,13 @@ pub(crate) struct ObjectHead {
     /// The user metadata entry that Metaflow uses, as it is.
     pub(crate) attributes: Option<String>,
     pub(crate) encryption: Option<String>,
+    pub(crate) version_id: Option<String>,
+}
+
+/// What the answer to a put says of the new object.
+#[derive(Debug, Clone)]
+pub(crate) struct Stored {
+    pub(crate) etag: Option<String>,
     pub(crate) version_id: Option<String>,
 }
 
@@ -170,13 +177,8 @@ impl Store {
         Ok((ObjectHead::read(&response)?, result.into_stream().map_err(Failure::from_store).boxed()))
     }
 
-    /// PutObject. Returns the new object's ETag and version.
-    pub(crate) async fn put(
-        &self,
-        location: &Location,
-        put: &PutHeaders<'_>,
-        body: Bytes,
-    ) -> Result<ObjectHead, Failure> {
+    /// PutObject.
+    pub(crate) async fn put(&self, location: &Location, put: &PutHeaders<'_>, body: Bytes) -> Result<Stored, Failure> {
         let store = self.bucket(location.bucket())?;
         let mut options = PutOptions::default();
         options.extensions.insert(RequestHeaders(put.to_headers()?));
@@ -185,7 +187,8 @@ impl Store {
             .put_opts(&keys::to_path(location.key()), PutPayload::from_bytes(body), options)
             .await
             .map_err(Failure::from_store)?;
-        ObjectHead::read(&answered(result.extensions.remove())?)
+        let ResponseHead { headers, .. } = answered(result.extensions.remove())?;
+        Ok(Stored { etag: text(&headers, header::ETAG.as_str()), version_id: text(&headers, VERSION_HEADER) })
     }
 
     /// HeadBucket; skipped when an earlier answer has shown that the bucket is there.
@@ -303,30 +306,37 @@ impl PutHeaders<'_> {
 impl ObjectHead {
     fn read(response: &ResponseHead) -> Result<Self, Failure> {
         let ResponseHead { status, headers } = response;
-        let text = |name: &str| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-        let length = text(header::CONTENT_LENGTH.as_str()).and_then(|length| length.parse().ok());
+        let malformed = |problem| Failure::new(FailureKind::Malformed, problem);
         let (size, range) = if *status == StatusCode::PARTIAL_CONTENT {
-            let (range, size) =
-                text(header::CONTENT_RANGE.as_str()).as_deref().and_then(content_range).ok_or_else(|| {
-                    Failure::new(FailureKind::Malformed, "a partial answer without a valid Content-Range")
-                })?;
-            (Some(size), Some(range))
+            let (range, size) = text(headers, header::CONTENT_RANGE.as_str())
+                .as_deref()
+                .and_then(content_range)
+                .ok_or_else(|| malformed("a partial answer without a valid Content-Range"))?;
+            (size, Some(range))
         } else {
-            (length, None)
+            let size = text(headers, header::CONTENT_LENGTH.as_str())
+                .and_then(|length| length.parse().ok())
+                .ok_or_else(|| malformed("the server did not say how long the object is"))?;
+            (size, None)
         };
         Ok(Self {
             size,
             range,
-            etag: text(header::ETAG.as_str()),
-            last_modified: text(header::LAST_MODIFIED.as_str())
+            etag: text(headers, header::ETAG.as_str()),
+            last_modified: text(headers, header::LAST_MODIFIED.as_str())
                 .and_then(|date| DateTime::parse_from_rfc2822(&date).ok())
                 .map(SystemTime::from),
-            content_type: text(header::CONTENT_TYPE.as_str()),
-            attributes: text(ATTRIBUTES_HEADER.as_str()),
-            encryption: text(ENCRYPTION_HEADER.as_str()),
-            version_id: text(VERSION_HEADER),
+            content_type: text(headers, header::CONTENT_TYPE.as_str()),
+            attributes: text(headers, ATTRIBUTES_HEADER.as_str()),
+            encryption: text(headers, ENCRYPTION_HEADER.as_str()),
+            version_id: text(headers, VERSION_HEADER),
         })
     }
+}
+
+/// A header as text. One that is not UTF-8 must not fail the request that it came with.
+fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
 }
 
 /// `bytes 0-9/100`: the range and the size of the whole.

@@ -124,9 +124,7 @@ async fn attempt(
 
 /// The bytes that the first answer settles on.
 fn first_window(range: Option<ByteRange>, head: &ObjectHead) -> Result<Range<u64>, Stopped> {
-    let Some(size) = head.size else {
-        return Err(Failure::new(FailureKind::Malformed, "the server did not say how long the object is").into());
-    };
+    let size = head.size;
     let Some(wanted) = window(range, size) else {
         let message = format!(
             "the range {} lies outside of the object's {size} bytes",

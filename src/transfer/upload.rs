@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::address::Location;
 use crate::error::{Error, ErrorKind, Result};
 use crate::retry::RetryPolicy;
-use crate::store::{ObjectHead, PutHeaders, Store};
+use crate::store::{PutHeaders, Store, Stored};
 
 /// S3's limit for one PutObject, in bytes.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/upload-objects.html>
@@ -22,7 +22,7 @@ pub(crate) async fn upload(
     location: &Location,
     put: &PutHeaders<'_>,
     body: Bytes,
-) -> Result<ObjectHead> {
+) -> Result<Stored> {
     if body.len() > MAX_PUT_BYTES {
         return Err(Error::new(
             ErrorKind::InvalidObject,
