@@ -1,7 +1,7 @@
 //! AWS Signature Version 4 in a request's headers.
 //!
-//! Ours, because the path must be signed exactly as it is sent: general signers resolve `.` and `..` or collapse `//`, and
-//! either names another S3 key. The derived key is kept for its day and region, so that a request costs one HMAC.
+//! Ours, because the path must be signed exactly as it is sent (a signer that resolves `.` and `..` signs another key), and
+//! because it is on the way of every request: the derived key is kept for its day and region, so that one costs one HMAC.
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>
 
 use std::sync::{Arc, Mutex, PoisonError};
