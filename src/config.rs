@@ -6,8 +6,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::address::Root;
+use crate::encryption::Encryption;
 use crate::error::{Error, ErrorKind, Result};
-use crate::request::Encryption;
 use crate::retry::RetryPolicy;
 use crate::s3::{Client, ClientParts, S3};
 use crate::store::{CredentialSource, Endpoint, Store, StoreConfig, TransportConfig};

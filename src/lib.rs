@@ -2,6 +2,7 @@
 
 mod address;
 mod config;
+mod encryption;
 mod error;
 mod metadata;
 mod object;
@@ -16,10 +17,11 @@ pub mod testing;
 mod transfer;
 
 pub use crate::config::{ClientBuilder, Credentials, S3Builder};
+pub use crate::encryption::Encryption;
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::object::{PutReceipt, RangeInfo, S3Object};
 pub use crate::ops::{Get, GetInput, GetMany, Info, ListRecursive, Put, PutMany};
-pub use crate::request::{Encryption, PutValue, S3GetObject, S3PutObject};
+pub use crate::request::{PutValue, S3GetObject, S3PutObject};
 pub use crate::s3::{Client, S3};
 
 /// What users rely on when they move these types into tasks, axum bodies and tonic responses.

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use crate::store::ATTRIBUTES;
+/// The header of the entry, `x-amz-meta-` and its name.
+pub(crate) const HEADER: &str = "x-amz-meta-metaflow-user-attributes";
 
 /// S3's limit for the names and values of all user metadata, in bytes.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html>
@@ -32,7 +33,7 @@ pub(crate) fn encode(metadata: &Map<String, Value>) -> String {
 
 /// The bytes that an entry counts for against [`MAX_METADATA_BYTES`].
 pub(crate) fn counted_bytes(encoded: &str) -> usize {
-    ATTRIBUTES.len() + encoded.len()
+    HEADER.len() - "x-amz-meta-".len() + encoded.len()
 }
 
 /// Reads an entry; `None` when it is no JSON object, which is then not Metaflow's.

@@ -8,9 +8,10 @@ use futures::Stream;
 
 use crate::address::Root;
 use crate::config::{ClientBuilder, S3Builder};
+use crate::encryption::Encryption;
 use crate::error::Result;
 use crate::ops::{Get, GetInput, GetMany, Info, ListRecursive, Put, PutMany};
-use crate::request::{Encryption, PutValue, S3GetObject, S3PutObject};
+use crate::request::{PutValue, S3GetObject, S3PutObject};
 use crate::retry::RetryPolicy;
 use crate::scope::Scope;
 use crate::store::Store;

@@ -9,9 +9,10 @@ use serde_json::Value;
 
 use super::Operation;
 use super::many::{Many, collect};
+use crate::encryption::Encryption;
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::PutReceipt;
-use crate::request::{Encryption, S3PutObject};
+use crate::request::S3PutObject;
 use crate::s3::S3;
 use crate::store::PutHeaders;
 use crate::transfer;

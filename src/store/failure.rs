@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, header};
 use object_store::client::{HttpError, HttpErrorKind};
-use quick_xml::events::Event;
 
+use super::xml::{self, Tag};
 use crate::error::{Error, ErrorKind};
 
 /// A failed request.
@@ -233,42 +233,22 @@ struct ErrorDocument {
 impl ErrorDocument {
     /// `None` when the root is not `<Error>`. What is cut off in the middle gives what came before.
     fn parse(body: &[u8]) -> Option<Self> {
-        let mut reader = quick_xml::Reader::from_reader(body);
         let mut document = None::<Self>;
-        let mut path: Vec<String> = Vec::new();
-        let mut text = String::new();
-        loop {
-            match reader.read_event() {
-                Ok(Event::Start(element)) => {
-                    let name = String::from_utf8_lossy(element.local_name().as_ref()).into_owned();
-                    if path.is_empty() {
-                        if name != "Error" {
-                            return None;
-                        }
-                        document = Some(Self::default());
-                    }
-                    path.push(name);
-                    text.clear();
-                }
-                Ok(Event::Text(part)) => text.push_str(&part.decode().ok()?),
-                Ok(Event::GeneralRef(reference)) => text.push_str(&super::listing::resolve(&reference)?),
-                Ok(Event::CData(part)) => text.push_str(&part.decode().ok()?),
-                Ok(Event::End(_)) => {
-                    let field = path.pop();
-                    if let (1, Some(field), Some(document)) = (path.len(), field, document.as_mut()) {
-                        let value = Some(std::mem::take(&mut text));
-                        match field.as_str() {
-                            "Code" => document.code = value,
-                            "Message" => document.message = value,
-                            "RequestId" => document.request_id = value,
-                            _ => {}
-                        }
-                    }
-                }
-                Ok(Event::Eof) | Err(_) => return document,
-                Ok(_) => {}
+        let whole = xml::read(body, |depth, tag| {
+            match (depth, tag, &mut document) {
+                (0, Tag::Open(b"Error"), _) => document = Some(Self::default()),
+                (0, Tag::Open(_), _) => return Err("a document that is not an error"),
+                (1, Tag::Close(b"Code", text), Some(document)) => document.code = Some(text),
+                (1, Tag::Close(b"Message", text), Some(document)) => document.message = Some(text),
+                (1, Tag::Close(b"RequestId", text), Some(document)) => document.request_id = Some(text),
+                _ => {}
             }
+            Ok(())
+        });
+        if let Err(problem) = whole {
+            tracing::trace!(problem, "an error answer has no whole error document");
         }
+        document
     }
 }
 

@@ -10,6 +10,7 @@ mod listing;
 mod sign;
 mod transport;
 mod wire;
+mod xml;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -36,7 +37,8 @@ pub(crate) use self::transport::TransportConfig;
 pub(crate) use self::wire::Endpoint;
 use self::wire::{Bucket, BucketService, RequestHeaders, ResponseHead, Wire};
 use crate::address::Location;
-use crate::request::Encryption;
+use crate::encryption::Encryption;
+use crate::metadata;
 
 /// How a store is reached.
 #[derive(Debug)]
@@ -117,10 +119,7 @@ pub(crate) struct Incoming {
     pub(crate) body: BoxStream<'static, Result<Bytes, Failure>>,
 }
 
-/// The user metadata entry under which Metaflow keeps its JSON.
-pub(crate) const ATTRIBUTES: &str = "metaflow-user-attributes";
-
-const ATTRIBUTES_HEADER: HeaderName = HeaderName::from_static("x-amz-meta-metaflow-user-attributes");
+const ATTRIBUTES_HEADER: HeaderName = HeaderName::from_static(metadata::HEADER);
 const ENCRYPTION_HEADER: HeaderName = HeaderName::from_static("x-amz-server-side-encryption");
 const KMS_KEY_HEADER: HeaderName = HeaderName::from_static("x-amz-server-side-encryption-aws-kms-key-id");
 const VERSION_HEADER: &str = "x-amz-version-id";
