@@ -9,6 +9,7 @@ mod support;
 
 mod bad_input;
 mod cases;
+mod commands;
 mod embedded;
 mod faults;
 mod listing;
