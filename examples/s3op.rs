@@ -303,8 +303,12 @@ async fn get(s3: &S3, asked: Get, inputs: Inputs, output: &mut Output) -> Result
                 }
                 None => {
                     let mut request = S3GetObject::new(key.clone());
-                    request = offset.into_iter().fold(request, S3GetObject::offset);
-                    request = length.into_iter().fold(request, S3GetObject::length);
+                    if let Some(offset) = offset {
+                        request = request.offset(offset);
+                    }
+                    if let Some(length) = length {
+                        request = request.length(length);
+                    }
                     locked(&under_way).insert(index, key);
                     index += 1;
                     Some(request)
@@ -345,28 +349,16 @@ async fn get(s3: &S3, asked: Get, inputs: Inputs, output: &mut Output) -> Result
     Ok(())
 }
 
-async fn put(s3: &S3, asked: Put, inputs: Inputs, output: &mut Output, concurrency: usize) -> Result<(), End> {
-    let Put { pairs, no_overwrite, content_type, metadata } = asked;
+async fn put(s3: &S3, mut asked: Put, inputs: Inputs, output: &mut Output, concurrency: usize) -> Result<(), End> {
     let stdin = Arc::clone(&inputs.stdin);
-    let pairs = inputs.pairs(pairs);
-    // A value is in memory until it is stored, so the files are read here, in the task that stores them.
+    let pairs = inputs.pairs(std::mem::take(&mut asked.pairs));
+    let asked = Arc::new(asked);
     let receipts = pairs.map(|(key, file)| {
-        let s3 = s3.clone();
+        let (s3, asked) = (s3.clone(), Arc::clone(&asked));
         // Decided here and not in the task, so that the first line that names it has it.
         let taken = file == Path::new("-") && stdin.swap(true, Ordering::Relaxed);
-        let (content_type, metadata) = (content_type.clone(), metadata.clone());
         tokio::spawn(async move {
-            let stored = async {
-                let mut put = s3.put(key.clone(), read(&file, taken).await?).overwrite(!no_overwrite);
-                if let Some(content_type) = content_type {
-                    put = put.content_type(content_type);
-                }
-                if !metadata.is_empty() {
-                    put = put.metadata(metadata);
-                }
-                put.await.map_err(Problem::S3)
-            };
-            let stored: Result<PutReceipt, Problem> = stored.await;
+            let stored = put_one(&s3, &key, &file, taken, &asked).await;
             (key, stored)
         })
     });
@@ -392,6 +384,18 @@ async fn put(s3: &S3, asked: Put, inputs: Inputs, output: &mut Output, concurren
         }
     }
     Ok(())
+}
+
+async fn put_one(s3: &S3, key: &str, file: &Path, taken: bool, asked: &Put) -> Result<PutReceipt, Problem> {
+    let value = read(file, taken).await.map_err(|problem| Problem::Local(format!("put {key:?}: {problem}")))?;
+    let mut put = s3.put(key, value).overwrite(!asked.no_overwrite);
+    if let Some(content_type) = &asked.content_type {
+        put = put.content_type(content_type);
+    }
+    if !asked.metadata.is_empty() {
+        put = put.metadata(asked.metadata.iter().cloned());
+    }
+    put.await.map_err(Problem::S3)
 }
 
 async fn ls(s3: &S3, asked: Ls, inputs: Inputs, output: &mut Output) -> Result<(), End> {
@@ -483,13 +487,17 @@ impl fmt::Display for Problem {
         match self {
             Self::Local(text) => f.write_str(text),
             Self::S3(error) => {
-                write!(f, "{error}")?;
+                let mut text = error.to_string();
                 let mut cause = error.source();
                 while let Some(error) = cause {
-                    write!(f, ": {error}")?;
+                    // Some layers below repeat the text of their cause.
+                    let below = error.to_string();
+                    if !text.contains(&below) {
+                        text = format!("{text}: {below}");
+                    }
                     cause = error.source();
                 }
-                Ok(())
+                f.write_str(&text)
             }
         }
     }
@@ -718,6 +726,7 @@ impl Inputs {
     }
 }
 
+/// The bytes of a file, or of stdin unless that is taken. They are in memory until they are stored.
 async fn read(file: &Path, taken: bool) -> Result<Vec<u8>, Problem> {
     if file != Path::new("-") {
         return tokio::fs::read(file).await.map_err(|error| Problem::Local(format!("{}: {error}", file.display())));
