@@ -17,7 +17,7 @@ use clap::Parser;
 use futures::{TryStreamExt as _, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use s3flow::testing::S3Server;
-use s3flow::{Client, Credentials, S3, S3Object};
+use s3flow::{Client, S3, S3Object};
 
 type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
 
@@ -57,7 +57,7 @@ async fn main() -> ExitCode {
 
 async fn run(options: Options) -> Result<()> {
     // A client has the connections and the credentials; what is not set comes from the environment.
-    let mut builder = Client::builder().concurrency(options.concurrency);
+    let mut builder = Client::builder();
     // Dropping the server stops it, so it stays in scope.
     let _server;
     let s3root = match options.s3root {
@@ -71,17 +71,12 @@ async fn run(options: Options) -> Result<()> {
         None => {
             let server = S3Server::start().await?;
             say(format_args!("started an S3 server at {}", server.endpoint()))?;
-            builder = builder
-                .endpoint(server.endpoint())
-                .region(server.region())
-                .credentials(Credentials::new(server.access_key_id(), server.secret_access_key()))
-                .virtual_host_style(false)
-                .use_proxy(false);
+            builder = server.client_builder();
             _server = server;
             "s3://bucket/quickstart".to_owned()
         }
     };
-    let client = builder.build()?;
+    let client = builder.concurrency(options.concurrency).build()?;
 
     // A scope says what keys are relative to, and has the temporary directory that downloads go to.
     let s3 = client.s3().s3root(s3root).build()?;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http::uri::Authority;
 use http::{Uri, header};
 use http_body_util::BodyExt as _;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -103,33 +104,32 @@ impl Transport {
                 request.headers_mut().insert(header::PROXY_AUTHORIZATION, credentials.clone());
             }
         }
+        let host = request.uri().authority().cloned();
         let response = self.client.request(request).await.map_err(|error| {
-            let connecting = error.is_connect();
-            classify(error, connecting)
+            let connecting = host.filter(|_| error.is_connect());
+            classify(error, connecting.as_ref())
         })?;
-        Ok(response.map(|body| HttpResponseBody::new(body.map_err(|error| classify(error, false).into_http()))))
+        Ok(response.map(|body| HttpResponseBody::new(body.map_err(|error| classify(error, None).into_http()))))
     }
 }
 
-/// The kind of a failure below HTTP, from the types in its chain of sources.
-fn classify(error: impl StdError + Send + Sync + 'static, connecting: bool) -> Failure {
+/// The kind of a failure below HTTP, from the types in its chain of sources. `connecting` is the host that was not reached.
+fn classify(error: impl StdError + Send + Sync + 'static, connecting: Option<&Authority>) -> Failure {
     let mut timed_out = false;
     let mut unreadable = false;
     let mut cause: Option<&(dyn StdError + 'static)> = Some(&error);
-    let mut innermost = String::new();
     while let Some(current) = cause {
         timed_out |= current.downcast_ref::<io::Error>().is_some_and(|io| io.kind() == io::ErrorKind::TimedOut);
         unreadable |= current.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse);
-        innermost = current.to_string();
         cause = current.source();
     }
-    let (kind, what) = match (connecting, timed_out, unreadable) {
-        (true, ..) => (FailureKind::Connect, "could not connect"),
-        (_, true, _) => (FailureKind::Timeout, "timed out"),
-        (.., true) => (FailureKind::Malformed, "the server does not speak HTTP"),
-        _ => (FailureKind::Interrupted, "the connection was interrupted"),
+    let failure = match (connecting, timed_out, unreadable) {
+        (Some(host), ..) => Failure::new(FailureKind::Connect, format!("could not connect to {host}")),
+        (None, true, _) => Failure::new(FailureKind::Timeout, "nothing moved on the connection for too long"),
+        (None, _, true) => Failure::new(FailureKind::Malformed, "the server does not speak HTTP"),
+        (None, ..) => Failure::new(FailureKind::Interrupted, "the connection was interrupted"),
     };
-    Failure::new(kind, format!("{what}: {innermost}")).with_source(error)
+    failure.with_source(error)
 }
 
 fn tls_config(ca_certificates: &[Vec<u8>]) -> Result<rustls::ClientConfig, String> {

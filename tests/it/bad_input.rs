@@ -122,6 +122,7 @@ async fn an_unreachable_endpoint_is_reported_within_seconds() {
         s3.list_recursive([""]).await.unwrap_err(),
     ] {
         assert_eq!(error.kind(), ErrorKind::Network, "{error}");
+        assert!(error.to_string().contains(&format!("127.0.0.1:{port}")), "{error}");
         assert!(error.is_retryable() && error.url().is_some());
     }
     assert!(start.elapsed() < Duration::from_secs(30));

@@ -60,6 +60,17 @@ pub(crate) async fn poll_once<T: Stream + Unpin>(stream: &mut T) -> Poll<Option<
     std::future::poll_fn(|cx| Poll::Ready(std::pin::Pin::new(&mut *stream).poll_next(cx))).await
 }
 
+/// An error and everything below it, as one text.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = format!("{error}");
+    let mut cause = error.source();
+    while let Some(current) = cause {
+        text.push_str(&format!(": {current}"));
+        cause = current.source();
+    }
+    text
+}
+
 fn files_below(directory: &Path) -> usize {
     // What goes away while it is looked at is not counted.
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();

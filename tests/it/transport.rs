@@ -8,7 +8,7 @@ use s3flow::ErrorKind;
 use s3flow::testing::S3Server;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::Fixture;
+use crate::support::{Fixture, with_causes};
 
 /// A TLS front of `server` for `localhost`; its endpoint, and the certificate of the CA that signed for it.
 async fn tls_front(server: &S3Server) -> (String, String) {
@@ -59,7 +59,7 @@ async fn tls_works_with_a_ca_of_ones_own_and_not_without_it() {
     let wary = builder.build().unwrap().s3().s3root("s3://bucket").build().unwrap();
     let error = wary.get("k").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Network);
-    assert!(error.to_string().to_lowercase().contains("certificate"), "{error}");
+    assert!(with_causes(&error).to_lowercase().contains("certificate"), "{error:?}");
 }
 
 #[tokio::test]
