@@ -1,0 +1,62 @@
+//! What s3flow costs the process that uses it. The commands and their figures are in `benches/README.md`.
+//!
+//! The server and every client are processes of their own, started from this one: what a client reports is its own.
+
+mod clients;
+mod content;
+mod large;
+mod process;
+mod server;
+mod table;
+mod usage;
+
+use std::error::Error;
+
+use clap::{Parser, Subcommand};
+
+use self::content::parse_size;
+use self::process::Role;
+
+type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
+
+#[derive(Parser)]
+#[command(about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// CPU and wall time of many GETs: s3flow, object_store into files, object_store without files.
+    GetMany {
+        #[arg(long, default_value_t = 10_000)]
+        objects: u64,
+        /// Of each object: bytes, or with KiB, MiB or GiB.
+        #[arg(long, default_value = "1KiB", value_parser = parse_size)]
+        size: u64,
+        #[arg(long, default_value_t = 64)]
+        concurrency: usize,
+        /// Runs of each client that count; they take turns, after one run each that checks every byte.
+        #[arg(long, default_value_t = 5)]
+        repeat: usize,
+    },
+    /// Memory, CPU and wall time of one GET of a large object with s3flow.
+    OneLarge {
+        #[arg(long, default_value = "1GiB", value_parser = parse_size)]
+        size: u64,
+    },
+    /// What the processes that this one starts do.
+    #[command(hide = true)]
+    Role { role: Role },
+}
+
+fn main() -> Result<()> {
+    match Arguments::parse().command {
+        Command::GetMany { objects, size, concurrency, repeat } => table::get_many(objects, size, concurrency, repeat),
+        Command::OneLarge { size } => table::one_large(size),
+        Command::Role { role: Role::Server } => process::answer(server::serve),
+        Command::Role { role: Role::GetMany } => process::answer(clients::get_many),
+        Command::Role { role: Role::OneLarge } => process::answer(large::get_one),
+    }
+}

@@ -1,0 +1,39 @@
+//! The server, in a process of its own.
+
+use s3flow::testing::S3Server;
+use serde::{Deserialize, Serialize};
+use tokio::io::AsyncReadExt as _;
+
+use crate::Result;
+use crate::content::{BUCKET, Content, key};
+use crate::process::print;
+
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Objects {
+    pub(crate) objects: u64,
+    pub(crate) size: u64,
+}
+
+/// Where the server is, and who may ask.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Target {
+    pub(crate) endpoint: String,
+    pub(crate) region: String,
+    pub(crate) access_key_id: String,
+    pub(crate) secret_access_key: String,
+}
+
+pub(crate) async fn serve(Objects { objects, size }: Objects) -> Result<()> {
+    let server = S3Server::builder().bucket(BUCKET).log(false).start().await?;
+    for index in 0..objects {
+        server.put_object(BUCKET, &key(index), Content::whole(index, size)?);
+    }
+    print(&Target {
+        endpoint: server.endpoint().to_owned(),
+        region: server.region().to_owned(),
+        access_key_id: server.access_key_id().to_owned(),
+        secret_access_key: server.secret_access_key().to_owned(),
+    })?;
+    tokio::io::stdin().read_to_end(&mut Vec::new()).await?;
+    Ok(())
+}
