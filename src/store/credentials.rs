@@ -99,13 +99,13 @@ impl Credentials {
         let mut builder = AmazonS3Builder::new();
         for (name, value) in variables.iter().filter(|(_, value)| !value.is_empty()) {
             // Only what says who signs; where requests go is ours.
-            if let Ok(key) = name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>() {
-                if !matches!(
+            if let Ok(key) = name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>()
+                && !matches!(
                     key,
                     AmazonS3ConfigKey::Client(_) | AmazonS3ConfigKey::Endpoint | AmazonS3ConfigKey::Bucket
-                ) {
-                    builder = builder.with_config(key, value);
-                }
+                )
+            {
+                builder = builder.with_config(key, value);
             }
         }
         let store = builder
@@ -134,10 +134,10 @@ impl Chain {
 
     async fn fetch(&self) -> Result<Arc<AwsCredential>, Failure> {
         let mut last_failure = self.last_failure.lock().await;
-        if let Some((at, failure)) = last_failure.as_ref() {
-            if at.elapsed() < FAILURE_KEPT {
-                return Err(failure.clone());
-            }
+        if let Some((at, failure)) = last_failure.as_ref()
+            && at.elapsed() < FAILURE_KEPT
+        {
+            return Err(failure.clone());
         }
         let fetched = tokio::time::timeout(FETCH_TIMEOUT, self.provider.get_credential()).await;
         let failure = match fetched {

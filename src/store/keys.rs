@@ -21,12 +21,11 @@ const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_'
 
 /// The `Path` that stands for `key` between us and `object_store`.
 pub(super) fn to_path(key: &str) -> Path {
-    if !key.starts_with(MARKER) {
-        if let Ok(path) = Path::parse(key) {
-            if path.as_ref() == key {
-                return path;
-            }
-        }
+    if !key.starts_with(MARKER)
+        && let Ok(path) = Path::parse(key)
+        && path.as_ref() == key
+    {
+        return path;
     }
     let mut escaped = String::with_capacity(MARKER.len() + 2 * key.len());
     escaped.push_str(MARKER);

@@ -94,10 +94,11 @@ impl Signer {
 
     fn derived_key(&self, secret_access_key: &str, scope: &str) -> Arc<DerivedKey> {
         let mut kept = self.derived.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(derived) = kept.as_ref() {
-            if derived.scope == scope && derived.secret_access_key == secret_access_key {
-                return Arc::clone(derived);
-            }
+        if let Some(derived) = kept.as_ref()
+            && derived.scope == scope
+            && derived.secret_access_key == secret_access_key
+        {
+            return Arc::clone(derived);
         }
         // The scope is day/region/service/aws4_request, which is also the order in which the key is derived.
         let mut key = format!("AWS4{secret_access_key}").into_bytes();

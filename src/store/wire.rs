@@ -158,10 +158,10 @@ impl Route {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let redirected = matches!(status.as_u16(), 301 | 302 | 307 | 308);
         // A wrong region is a 301 or a 400 (AuthorizationHeaderMalformed; a HEAD has no body to say so).
-        if redirected || status == StatusCode::BAD_REQUEST {
-            if let Some(region) = text(BUCKET_REGION).filter(|region| *region != self.region) {
-                return Self::new(bucket, wire, region).ok();
-            }
+        if (redirected || status == StatusCode::BAD_REQUEST)
+            && let Some(region) = text(BUCKET_REGION).filter(|region| *region != self.region)
+        {
+            return Self::new(bucket, wire, region).ok();
         }
         let location: Uri = text(header::LOCATION.as_str()).filter(|_| redirected)?.parse().ok()?;
         let scheme = location.scheme().filter(|scheme| **scheme == Scheme::HTTPS || **scheme == self.scheme)?.clone();
