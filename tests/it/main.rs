@@ -5,12 +5,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod shell;
 mod support;
 
 mod bad_input;
 mod cases;
 mod commands;
 mod embedded;
+mod environment;
 mod faults;
 mod listing;
 mod real_server;

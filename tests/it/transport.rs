@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::support::{Fixture, with_causes};
 
 /// A TLS front of `server` for `localhost`; its endpoint, and the certificate of the CA that signed for it.
-async fn tls_front(server: &S3Server) -> (String, String) {
+pub(crate) async fn tls_front(server: &S3Server) -> (String, String) {
     let mut ca_params = CertificateParams::new(Vec::<String>::new()).unwrap();
     ca_params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let ca = CertifiedIssuer::self_signed(ca_params, KeyPair::generate().unwrap()).unwrap();
