@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::address::Root;
+use crate::blocking::Workers;
 use crate::encryption::Encryption;
 use crate::error::{Error, ErrorKind, Result};
 use crate::retry::RetryPolicy;
@@ -237,6 +238,7 @@ impl ClientBuilder {
                 .tmproot
                 .or_else(|| environment.get("METAFLOW_TEMPDIR").map(PathBuf::from))
                 .unwrap_or_else(std::env::temp_dir),
+            workers: Workers::new(),
         }))
     }
 }

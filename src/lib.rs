@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod address;
+mod blocking;
 mod config;
 mod encryption;
 mod error;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use futures::Stream;
 
 use crate::address::Root;
+use crate::blocking::Workers;
 use crate::config::{ClientBuilder, S3Builder};
 use crate::encryption::Encryption;
 use crate::error::Result;
@@ -38,6 +39,7 @@ pub(crate) struct ClientParts {
     pub(crate) concurrency: usize,
     pub(crate) encryption: Option<Encryption>,
     pub(crate) tmproot: PathBuf,
+    pub(crate) workers: Arc<Workers>,
 }
 
 impl Client {
@@ -71,14 +73,14 @@ impl Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ClientParts { store, retry, concurrency, encryption, tmproot } = &*self.parts;
+        let ClientParts { store, retry, concurrency, encryption, tmproot, workers: _ } = &*self.parts;
         f.debug_struct("Client")
             .field("store", store)
             .field("retry", retry)
             .field("concurrency", concurrency)
             .field("encryption", encryption)
             .field("tmproot", tmproot)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -129,7 +131,7 @@ impl S3 {
         encryption: Option<Encryption>,
         concurrency: usize,
     ) -> Self {
-        let scope = Arc::new(Scope::new(tmproot));
+        let scope = Arc::new(Scope::new(tmproot, Arc::clone(&client.parts().workers)));
         Self { inner: Arc::new(Inner { client, root, scope, encryption, concurrency }) }
     }
 

@@ -10,12 +10,14 @@ use bytes::Bytes;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
+use crate::blocking::{Workers, blocking};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Where the files of a scope go. The directory is made at the first use.
 #[derive(Debug)]
 pub(crate) struct Scope {
     tmproot: PathBuf,
+    workers: Arc<Workers>,
     directory: Mutex<Option<Arc<Directory>>>,
     closed: CancellationToken,
 }
@@ -27,6 +29,7 @@ pub(crate) struct Directory {
     /// `None` once the scope is closed. Files are made under the read lock, so that none is made behind the back of a close.
     temp: RwLock<Option<TempDir>>,
     next: AtomicU64,
+    workers: Arc<Workers>,
 }
 
 /// A finished file. Dropping it removes the file, unless it was kept.
@@ -54,8 +57,8 @@ const PART_SUFFIX: &str = ".part";
 const NAME_TAIL: usize = 128;
 
 impl Scope {
-    pub(crate) fn new(tmproot: PathBuf) -> Self {
-        Self { tmproot, directory: Mutex::new(None), closed: CancellationToken::new() }
+    pub(crate) fn new(tmproot: PathBuf, workers: Arc<Workers>) -> Self {
+        Self { tmproot, workers, directory: Mutex::new(None), closed: CancellationToken::new() }
     }
 
     pub(crate) fn check_open(&self) -> Result<()> {
@@ -82,7 +85,7 @@ impl Scope {
             if let Some(directory) = slot.as_ref() {
                 return Ok(Arc::clone(directory));
             }
-            let directory = Arc::new(Directory::make(&scope.tmproot)?);
+            let directory = Arc::new(Directory::make(&scope.tmproot, &scope.workers)?);
             *slot = Some(Arc::clone(&directory));
             Ok(directory)
         })
@@ -110,7 +113,7 @@ impl Scope {
 }
 
 impl Directory {
-    fn make(tmproot: &Path) -> Result<Self> {
+    fn make(tmproot: &Path, workers: &Arc<Workers>) -> Result<Self> {
         let mut builder = tempfile::Builder::new();
         builder.prefix("s3flow.");
         #[cfg(unix)]
@@ -118,7 +121,20 @@ impl Directory {
         let temp = builder
             .tempdir_in(tmproot)
             .map_err(|error| io_error("could not make a directory in the tmproot", tmproot, error))?;
-        Ok(Self { path: temp.path().to_owned(), temp: RwLock::new(Some(temp)), next: AtomicU64::new(0) })
+        Ok(Self {
+            path: temp.path().to_owned(),
+            temp: RwLock::new(Some(temp)),
+            next: AtomicU64::new(0),
+            workers: Arc::clone(workers),
+        })
+    }
+
+    /// Does short work with the files of this directory, off the async threads.
+    pub(crate) fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> impl Future<Output = Result<T>> + Send + 'static {
+        self.workers.run(work)
     }
 
     /// Writes a whole file. Blocks.
@@ -286,22 +302,6 @@ fn io_error(what: &str, path: &Path, error: io::Error) -> Error {
     Error::new(kind, format!("{what} {}", path.display())).with_source(error)
 }
 
-/// Runs file work off the async threads. It begins at once, and ends also when the future is dropped.
-pub(crate) fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> impl Future<Output = Result<T>> + Send + 'static {
-    let task = tokio::task::spawn_blocking(work);
-    async move { task.await.unwrap_or_else(|error| Err(joined(error))) }
-}
-
-/// Why a task of ours has no result: its panic goes on here, and only a runtime that shuts down cancels it.
-pub(crate) fn joined(error: tokio::task::JoinError) -> Error {
-    match error.try_into_panic() {
-        Ok(panic) => std::panic::resume_unwind(panic),
-        Err(cancelled) => Error::new(ErrorKind::Closed, "the runtime is shutting down").with_source(cancelled),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -315,7 +315,7 @@ mod tests {
     }
 
     async fn open(tmproot: &TempDir) -> (Arc<Scope>, Arc<Directory>) {
-        let scope = Arc::new(Scope::new(tmproot.path().to_owned()));
+        let scope = Arc::new(Scope::new(tmproot.path().to_owned(), Workers::new()));
         let directory = scope.directory().await.unwrap();
         (scope, directory)
     }
@@ -402,7 +402,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_unusable_tmproot_is_named() {
-        let scope = Arc::new(Scope::new("/nowhere/at/all".into()));
+        let scope = Arc::new(Scope::new("/nowhere/at/all".into(), Workers::new()));
         let error = scope.directory().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Io);
         assert!(error.to_string().contains("/nowhere/at/all"), "{error}");

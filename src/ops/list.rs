@@ -12,11 +12,11 @@ use tokio_util::task::AbortOnDropHandle;
 use super::Operation;
 use super::many::collect;
 use crate::address::Directory;
+use crate::blocking::joined;
 use crate::config::checked_concurrency;
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::S3Object;
 use crate::s3::S3;
-use crate::scope::joined;
 use crate::store::{ListPage, ListedObject};
 use crate::transfer;
 

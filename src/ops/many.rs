@@ -8,10 +8,10 @@ use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Operation;
+use crate::blocking::joined;
 use crate::config::checked_concurrency;
 use crate::error::Result;
 use crate::s3::S3;
-use crate::scope::joined;
 
 /// A many-operation before and while it runs.
 pub(super) enum Many<I, T> {

@@ -11,7 +11,7 @@ use http::StatusCode;
 use crate::address::Location;
 use crate::error::{Error, ErrorKind, Result};
 use crate::retry::RetryPolicy;
-use crate::scope::{Directory, FileLease, PartFile, blocking};
+use crate::scope::{Directory, FileLease, PartFile};
 use crate::store::{ByteRange, Failure, FailureKind, Incoming, ObjectHead, Store};
 
 /// A finished download.
@@ -236,7 +236,7 @@ impl Sink {
         self.gathered_len = 0;
         let directory = Arc::clone(&self.directory);
         let key = Arc::clone(&self.key);
-        self.writing = Some(Box::pin(blocking(move || {
+        self.writing = Some(Box::pin(self.directory.run(move || {
             let mut part = match part {
                 Some(part) => part,
                 None => directory.begin(&key)?,
@@ -258,14 +258,14 @@ impl Sink {
     async fn finish(mut self) -> Result<FileLease> {
         let part = self.settle().await?;
         let Self { directory, key, gathered, .. } = self;
-        blocking(move || match part {
+        let written = Arc::clone(&directory).run(move || match part {
             None => directory.write(&key, &gathered),
             Some(mut part) => {
                 part.append(&gathered)?;
                 part.finish()
             }
-        })
-        .await
+        });
+        written.await
     }
 }
 
