@@ -11,7 +11,7 @@ use crate::encryption::Encryption;
 use crate::error::{Error, ErrorKind, Result};
 use crate::retry::RetryPolicy;
 use crate::s3::{Client, ClientParts, S3};
-use crate::store::{CredentialSource, Endpoint, Store, StoreConfig, TransportConfig};
+use crate::store::{CredentialSource, Endpoint, Store, StoreConfig, TlsRoots, TransportConfig};
 
 /// Metaflow's `S3_WORKER_COUNT`.
 const DEFAULT_CONCURRENCY: usize = 64;
@@ -35,6 +35,7 @@ const DEFAULT_REGION: &str = "us-east-1";
 /// | [`retries`](Self::retries) | `METAFLOW_S3_RETRY_COUNT` | 7 |
 /// | [`connect_timeout`](Self::connect_timeout) | | 5 s |
 /// | [`idle_timeout`](Self::idle_timeout) | | 30 s |
+/// | [`tls_roots`](Self::tls_roots) | `SSL_CERT_FILE`, `SSL_CERT_DIR` | the platform's |
 /// | [`use_proxy`](Self::use_proxy) | `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY` | true |
 ///
 /// ```
@@ -63,6 +64,7 @@ pub struct ClientBuilder {
     retries: Option<u32>,
     connect_timeout: Option<Duration>,
     idle_timeout: Option<Duration>,
+    tls_roots: TlsRoots,
     ca_certificates: Vec<Vec<u8>>,
     use_proxy: Option<bool>,
 }
@@ -163,7 +165,13 @@ impl ClientBuilder {
         self
     }
 
-    /// Trusts these PEM certificates beside the platform's. May be called several times.
+    /// Which certificate authorities are trusted.
+    pub fn tls_roots(mut self, roots: TlsRoots) -> Self {
+        self.tls_roots = roots;
+        self
+    }
+
+    /// Trusts these PEM certificates beside the [`tls_roots`](Self::tls_roots). May be called several times.
     pub fn ca_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.ca_certificates.push(pem.into());
         self
@@ -202,6 +210,7 @@ impl ClientBuilder {
         };
         let defaults = TransportConfig::default();
         let transport = TransportConfig {
+            roots: self.tls_roots,
             ca_certificates: self.ca_certificates,
             proxy_from_env: self.use_proxy.unwrap_or(defaults.proxy_from_env),
             connect_timeout: self.connect_timeout.unwrap_or(defaults.connect_timeout),

@@ -24,6 +24,11 @@ pub use crate::object::{PutReceipt, RangeInfo, S3Object};
 pub use crate::ops::{Get, GetInput, GetMany, Info, ListRecursive, Put, PutMany};
 pub use crate::request::{PutValue, S3GetObject, S3PutObject};
 pub use crate::s3::{Client, S3};
+pub use crate::store::TlsRoots;
+
+#[cfg(doc)]
+#[doc = include_str!("../docs/design.md")]
+pub mod _design {}
 
 /// What users rely on when they move these types into tasks, axum bodies and tonic responses.
 const _: () = {

@@ -32,6 +32,7 @@ use self::credentials::Credentials;
 pub(crate) use self::failure::{Failure, FailureKind, Retryability};
 pub(crate) use self::listing::{ListPage, ListedObject};
 use self::sign::Signer;
+pub use self::transport::TlsRoots;
 use self::transport::Transport;
 pub(crate) use self::transport::TransportConfig;
 pub(crate) use self::wire::Endpoint;

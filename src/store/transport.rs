@@ -27,10 +27,25 @@ use tower_service::Service;
 
 use super::failure::{Failure, FailureKind};
 
+/// Which certificate authorities are trusted, beside those that are added one by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum TlsRoots {
+    /// Those of the platform, or of `SSL_CERT_FILE` and `SSL_CERT_DIR`.
+    #[default]
+    Platform,
+    /// Mozilla's, as of the crate `webpki-roots`: for containers that have none (feature `bundled-roots`).
+    #[cfg(feature = "bundled-roots")]
+    Bundled,
+    /// None: only those that [`ca_certificate`](crate::ClientBuilder::ca_certificate) adds.
+    None,
+}
+
 /// How connections are made.
 #[derive(Debug, Clone)]
 pub(crate) struct TransportConfig {
-    /// PEM certificates trusted beside the platform's.
+    pub(crate) roots: TlsRoots,
+    /// PEM certificates trusted beside these.
     pub(crate) ca_certificates: Vec<Vec<u8>>,
     /// Whether HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY are followed.
     pub(crate) proxy_from_env: bool,
@@ -43,6 +58,7 @@ pub(crate) struct TransportConfig {
 impl Default for TransportConfig {
     fn default() -> Self {
         Self {
+            roots: TlsRoots::default(),
             ca_certificates: Vec::new(),
             proxy_from_env: true,
             connect_timeout: Duration::from_secs(5),
@@ -51,7 +67,7 @@ impl Default for TransportConfig {
     }
 }
 
-/// How long an unused connection is kept: under the 20 s after which S3 closes its end.
+/// How long an unused connection is kept. A server that closes it first costs a request another attempt.
 const POOL_IDLE: Duration = Duration::from_secs(15);
 
 /// A pool of connections.
@@ -84,7 +100,7 @@ impl Transport {
             idle_timeout: config.idle_timeout,
         };
         let https = HttpsConnectorBuilder::new()
-            .with_tls_config(tls_config(&config.ca_certificates)?)
+            .with_tls_config(tls_config(config.roots, &config.ca_certificates)?)
             .https_or_http()
             .enable_http1()
             .wrap_connector(connector);
@@ -132,10 +148,15 @@ fn classify(error: impl StdError + Send + Sync + 'static, connecting: Option<&Au
     failure.with_source(error)
 }
 
-fn tls_config(ca_certificates: &[Vec<u8>]) -> Result<rustls::ClientConfig, String> {
+fn tls_config(trusted: TlsRoots, ca_certificates: &[Vec<u8>]) -> Result<rustls::ClientConfig, String> {
     let mut roots = rustls::RootCertStore::empty();
-    // A platform without roots is not an error here: a custom CA or plain HTTP may be all that is used.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    match trusted {
+        // A platform without roots is not an error here: plain HTTP may be all that is used.
+        TlsRoots::Platform => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
+        #[cfg(feature = "bundled-roots")]
+        TlsRoots::Bundled => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+        TlsRoots::None => {}
+    }
     for pem in ca_certificates {
         let certificates = CertificateDer::pem_slice_iter(pem)
             .collect::<Result<Vec<_>, _>>()

@@ -336,3 +336,91 @@ fn hand_over(response: HttpResponse) -> HttpResponse {
     parts.extensions.insert(ResponseHead { status: parts.status, headers });
     HttpResponse::from_parts(parts, body)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::transport::TransportConfig;
+
+    fn wire(endpoint: Option<&str>, virtual_host_style: bool) -> Wire {
+        let endpoint = endpoint.map(|url| {
+            let uri: Uri = url.parse().unwrap();
+            let base = uri.path().trim_end_matches('/').to_owned();
+            let parts = uri.into_parts();
+            Endpoint { scheme: parts.scheme.unwrap(), authority: parts.authority.unwrap(), base }
+        });
+        Wire {
+            transport: Transport::new(&TransportConfig::default()).unwrap(),
+            credentials: Credentials::Anonymous,
+            signer: Signer::default(),
+            endpoint,
+            region: "us-east-1".to_owned(),
+            virtual_host_style,
+        }
+    }
+
+    fn address(route: &Route) -> String {
+        format!("{}://{}{}", route.scheme, route.authority, route.base)
+    }
+
+    fn route(endpoint: Option<&str>, virtual_host_style: bool, bucket: &str, region: &str) -> String {
+        address(&Route::new(bucket, &wire(endpoint, virtual_host_style), region).unwrap())
+    }
+
+    #[test]
+    fn a_bucket_is_in_the_host_on_aws_and_in_the_path_elsewhere() {
+        assert_eq!(route(None, false, "b", "eu-west-1"), "https://b.s3.eu-west-1.amazonaws.com");
+        assert_eq!(route(None, false, "b", "cn-north-1"), "https://b.s3.cn-north-1.amazonaws.com.cn");
+        assert_eq!(route(None, false, "b.c", "eu-west-1"), "https://s3.eu-west-1.amazonaws.com/b.c");
+        assert_eq!(route(Some("http://host:9000"), false, "b", "x"), "http://host:9000/b");
+        assert_eq!(route(Some("http://host:9000/base/"), false, "b", "x"), "http://host:9000/base/b");
+        assert_eq!(route(Some("https://host/base"), true, "b", "x"), "https://b.host/base");
+    }
+
+    #[test]
+    fn the_host_header_has_no_default_port() {
+        for (endpoint, host) in [
+            ("http://host:80", "host"),
+            ("https://host:443", "host"),
+            ("https://host:80", "host:80"),
+            ("http://host:9000", "host:9000"),
+            ("http://[::1]:9000", "[::1]:9000"),
+        ] {
+            let route = Route::new("b", &wire(Some(endpoint), false), "x").unwrap();
+            assert_eq!(route.host, host, "{endpoint}");
+        }
+    }
+
+    #[test]
+    fn only_the_place_of_a_redirect_is_followed() {
+        let wire = wire(Some("https://host"), false);
+        let route = Route::new("b", &wire, "us-east-1").unwrap();
+        let request = Request {
+            method: Method::GET,
+            key_path: "dir/k%20".into(),
+            query: "".into(),
+            headers: HeaderMap::new(),
+            body: HttpRequestBody::empty(),
+        };
+        let moved = |status: u16, name: &'static str, value: &'static str| {
+            let headers =
+                HeaderMap::from_iter([(header::HeaderName::from_static(name), HeaderValue::from_static(value))]);
+            let status = StatusCode::from_u16(status).unwrap();
+            route.moved("b", &wire, &request, status, &headers).map(|route| (address(&route), route.region))
+        };
+        let to = |address: &str, region: &str| Some((address.to_owned(), region.to_owned()));
+        assert_eq!(moved(307, "location", "https://b.other/dir/k%20"), to("https://b.other", "us-east-1"));
+        assert_eq!(moved(301, "location", "https://other/b/dir/k%20"), to("https://other/b", "us-east-1"));
+        assert_eq!(moved(400, "x-amz-bucket-region", "eu-west-1"), to("https://host/b", "eu-west-1"));
+        for (status, name, value) in [
+            (307, "location", "http://other/b/dir/k%20"),
+            (307, "location", "https://other/b/another"),
+            (307, "location", "/b/dir/k%20"),
+            (200, "location", "https://other/b/dir/k%20"),
+            (301, "x-amz-bucket-region", "us-east-1"),
+            (403, "x-amz-bucket-region", "eu-west-1"),
+        ] {
+            assert_eq!(moved(status, name, value), None, "{status} {name}: {value}");
+        }
+    }
+}

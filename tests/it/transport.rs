@@ -49,7 +49,8 @@ async fn tls_works_with_a_ca_of_ones_own_and_not_without_it() {
     let (endpoint, ca) = tls_front(&server).await;
     let builder = server.client_builder().endpoint(&endpoint).retries(0);
 
-    let trusting = Fixture::with_client(server, builder.clone().ca_certificate(ca).build().unwrap());
+    let only_ours = builder.clone().tls_roots(s3flow::TlsRoots::None).ca_certificate(ca);
+    let trusting = Fixture::with_client(server, only_ours.build().unwrap());
     trusting.s3.put("k", "over TLS").await.unwrap();
     assert_eq!(trusting.s3.get("k").await.unwrap().text().await.unwrap(), "over TLS");
     // The body is protected by TLS and not hashed again.
@@ -89,4 +90,18 @@ async fn one_client_serves_many_scopes_and_buckets_over_the_same_connections() {
     fixture.scope().s3root("s3://other").build().unwrap().put("k", "two").await.unwrap();
     assert_eq!(fixture.server.object("other", "k").unwrap(), "two");
     assert_eq!(fixture.server.open_connections(), 1);
+}
+
+#[tokio::test]
+async fn an_anonymous_client_signs_nothing() {
+    let server = S3Server::builder().bucket("bucket").anonymous(true).start().await.unwrap();
+    let client =
+        s3flow::Client::builder().endpoint(server.endpoint()).anonymous(true).use_proxy(false).build().unwrap();
+    let fixture = Fixture::with_client(server, client);
+    fixture.s3.put("k", "text").await.unwrap();
+    assert_eq!(fixture.s3.get("k").await.unwrap().text().await.unwrap(), "text");
+    assert_eq!(fixture.s3.list_recursive([""]).await.unwrap().len(), 1);
+    for request in fixture.server.log() {
+        assert_eq!((request.header("authorization"), request.header("x-amz-date")), (None, None));
+    }
 }
