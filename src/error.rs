@@ -74,7 +74,7 @@ pub enum ErrorKind {
     Io,
     /// A setting, an environment variable or the credentials cannot be used.
     Config,
-    /// The server does not know what is asked of it.
+    /// The server does not know what is asked of it, or its answer is not one of S3.
     Unsupported,
     /// Anything else; [`Error::code`] tells what the server called it.
     Other,

@@ -166,7 +166,7 @@ impl IntoFuture for GetMany {
     type IntoFuture = Operation<Vec<S3Object>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        collect(self, S3Object::index)
+        collect(self, |one, other| one.index().cmp(&other.index()))
     }
 }
 

@@ -96,7 +96,10 @@ impl IntoFuture for ListRecursive {
 
     fn into_future(self) -> Self::IntoFuture {
         // Directory buckets list in an order of their own.
-        collect(self, |object| (object.index(), object.address().location.clone()))
+        collect(self, |one, other| {
+            let (one_place, other_place) = (&one.address().location, &other.address().location);
+            (one.index(), one_place).cmp(&(other.index(), other_place))
+        })
     }
 }
 

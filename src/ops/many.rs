@@ -91,15 +91,14 @@ where
 }
 
 /// Awaits a many-operation: all results, sorted, or the first error, which cancels the rest.
-pub(super) fn collect<S, T, K>(results: S, position: impl FnMut(&T) -> K + Send + 'static) -> Operation<Vec<T>>
+pub(super) fn collect<S, T>(results: S, order: fn(&T, &T) -> std::cmp::Ordering) -> Operation<Vec<T>>
 where
     S: Stream<Item = Result<T>> + Send + 'static,
     T: Send + 'static,
-    K: Ord,
 {
     Box::pin(async move {
         let mut collected: Vec<T> = results.try_collect().await?;
-        collected.sort_by_key(position);
+        collected.sort_by(order);
         Ok(collected)
     })
 }

@@ -171,7 +171,7 @@ impl IntoFuture for PutMany {
     type IntoFuture = Operation<Vec<PutReceipt>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        collect(self, PutReceipt::index)
+        collect(self, |one, other| one.index().cmp(&other.index()))
     }
 }
 

@@ -98,12 +98,8 @@ impl Credentials {
 
         let mut builder = AmazonS3Builder::new();
         for (name, value) in variables.iter().filter(|(_, value)| !value.is_empty()) {
-            // Only what says who signs; where requests go is ours.
-            if let Ok(key) = name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>()
-                && !matches!(
-                    key,
-                    AmazonS3ConfigKey::Client(_) | AmazonS3ConfigKey::Endpoint | AmazonS3ConfigKey::Bucket
-                )
+            if let Ok(key) = name.to_ascii_lowercase().parse()
+                && says_who_signs(&key)
             {
                 builder = builder.with_config(key, value);
             }
@@ -125,6 +121,28 @@ impl Credentials {
             Self::Chain(chain) => chain.fetch().await.map(Some),
         }
     }
+}
+
+/// Where requests go, and how, is ours to read.
+fn says_who_signs(key: &AmazonS3ConfigKey) -> bool {
+    use AmazonS3ConfigKey as Key;
+    matches!(
+        key,
+        Key::AccessKeyId
+            | Key::SecretAccessKey
+            | Key::Token
+            | Key::WebIdentityTokenFile
+            | Key::RoleArn
+            | Key::RoleSessionName
+            | Key::StsEndpoint
+            | Key::ContainerCredentialsRelativeUri
+            | Key::ContainerCredentialsFullUri
+            | Key::ContainerAuthorizationTokenFile
+            | Key::MetadataEndpoint
+            | Key::ImdsV1Fallback
+            | Key::Region
+            | Key::DefaultRegion
+    )
 }
 
 impl Chain {

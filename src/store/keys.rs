@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use object_store::path::Path;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode, utf8_percent_encode};
 
 /// Only characters that neither `Path` nor a URL encodes, so that the marker is found in a URL's path as it stands.
 const MARKER: &str = "~s3flow~";
@@ -66,10 +66,28 @@ pub(super) fn encode_query(text: &str) -> String {
     utf8_percent_encode(text, QUERY).to_string()
 }
 
+/// A query as `object_store` writes it, form-encoded, as SigV4 wants it: percent-encoded, its parameters sorted.
+pub(super) fn canonical_query(query: &str) -> String {
+    let encode = |text: &str| {
+        let spaced = text.replace('+', " ");
+        percent_encode(&percent_decode_str(&spaced).collect::<Vec<u8>>(), QUERY).to_string()
+    };
+    let mut parameters: Vec<String> = query
+        .split('&')
+        .filter(|parameter| !parameter.is_empty())
+        .map(|parameter| {
+            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            format!("{}={}", encode(name), encode(value))
+        })
+        .collect();
+    parameters.sort_unstable();
+    parameters.join("&")
+}
+
 /// A text from a listing with `encoding-type=url`. S3 encodes a space as `+`, and a `+` as `%2B`.
 pub(super) fn decode_listed(text: &str) -> Option<String> {
     let spaced = text.replace('+', " ");
-    let decoded = percent_encoding::percent_decode_str(&spaced).decode_utf8().ok()?;
+    let decoded = percent_decode_str(&spaced).decode_utf8().ok()?;
     Some(decoded.into_owned())
 }
 
@@ -84,7 +102,7 @@ mod tests {
         let path = to_path(key);
         let url_path = utf8_percent_encode(path.as_ref(), PATH).to_string();
         let wire = from_url_path(&url_path).expect("what we escaped");
-        percent_encoding::percent_decode_str(&wire).decode_utf8().expect("UTF-8").into_owned()
+        percent_decode_str(&wire).decode_utf8().expect("UTF-8").into_owned()
     }
 
     #[test]
@@ -125,6 +143,14 @@ mod tests {
     #[test]
     fn an_ordinary_key_is_not_escaped() {
         assert_eq!(to_path("data/part-0001.parquet").as_ref(), "data/part-0001.parquet");
+    }
+
+    #[test]
+    fn a_query_is_sorted_and_encoded_anew() {
+        assert_eq!(canonical_query("uploadId=a%2Bb+c%2F%3D&partNumber=1"), "partNumber=1&uploadId=a%2Bb%20c%2F%3D");
+        assert_eq!(canonical_query("uploads="), "uploads=");
+        assert_eq!(canonical_query("delete"), "delete=");
+        assert_eq!(canonical_query(""), "");
     }
 
     #[test]

@@ -316,10 +316,11 @@ impl HttpService for BucketService {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let (mut parts, body) = request.into_parts();
         let headers = parts.extensions.remove::<RequestHeaders>().map_or_else(HeaderMap::new, |headers| headers.0);
-        let key_path = keys::from_url_path(parts.uri.path().trim_start_matches('/')).ok_or_else(|| {
+        let key_path = parts.uri.path().strip_prefix('/').and_then(keys::from_url_path).ok_or_else(|| {
             Failure::new(FailureKind::Request, format!("{:?} is not the path of a key", parts.uri.path())).into_http()
         })?;
-        let request = Request { method: parts.method, key_path, query: Cow::Borrowed(""), headers, body };
+        let query = keys::canonical_query(parts.uri.query().unwrap_or("")).into();
+        let request = Request { method: parts.method, key_path, query, headers, body };
         let response = self.wire.send(&self.bucket, request).await.map_err(Failure::into_http)?;
         Ok(hand_over(response))
     }
