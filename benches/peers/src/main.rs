@@ -46,6 +46,8 @@ enum Command {
         #[arg(long, default_value = "1GiB", value_parser = parse_size)]
         size: u64,
     },
+    /// The server of the tests, for a load generator: unsigned requests are allowed, one object of 1 KiB, until stdin ends.
+    Serve,
     /// What the processes that this one starts do.
     #[command(hide = true)]
     Role { role: Role },
@@ -55,6 +57,7 @@ fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::GetMany { objects, size, concurrency, repeat } => table::get_many(objects, size, concurrency, repeat),
         Command::OneLarge { size } => table::one_large(size),
+        Command::Serve => process::run(server::serve_anyone()),
         Command::Role { role: Role::Server } => process::answer(server::serve),
         Command::Role { role: Role::GetMany } => process::answer(clients::get_many),
         Command::Role { role: Role::OneLarge } => process::answer(large::get_one),

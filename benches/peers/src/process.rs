@@ -65,7 +65,11 @@ where
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line)?;
     let job = serde_json::from_str(&line)?;
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work(job))
+    run(work(job))
+}
+
+pub(crate) fn run(work: impl Future<Output = Result<()>>) -> Result<()> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
 }
 
 pub(crate) fn print(answer: &impl Serialize) -> Result<()> {

@@ -37,3 +37,12 @@ pub(crate) async fn serve(Objects { objects, size }: Objects) -> Result<()> {
     tokio::io::stdin().read_to_end(&mut Vec::new()).await?;
     Ok(())
 }
+
+/// Prints the URL of an object of 1 KiB that anybody may get.
+pub(crate) async fn serve_anyone() -> Result<()> {
+    let server = S3Server::builder().bucket(BUCKET).anonymous(true).log(false).start().await?;
+    server.put_object(BUCKET, &key(0), Content::whole(0, 1024)?);
+    print(&format!("{}/{BUCKET}/{}", server.endpoint(), key(0)))?;
+    tokio::io::stdin().read_to_end(&mut Vec::new()).await?;
+    Ok(())
+}
