@@ -84,6 +84,14 @@ async fn the_scope_sets_the_encryption_of_its_puts() {
 }
 
 #[tokio::test]
+async fn without_a_content_type_the_one_that_s3_reports_is_reported() {
+    let Embedded { fixture, .. } = embedded(1000).await;
+    fixture.s3.put("k", "x").await.unwrap();
+    assert_eq!(fixture.s3.get("k").await.unwrap().content_type(), Some("binary/octet-stream"));
+    assert_eq!(fixture.server.log()[0].header("content-type"), None);
+}
+
+#[tokio::test]
 async fn an_empty_key_is_the_object_at_the_root() {
     let Embedded { fixture, .. } = embedded(1000).await;
     fixture.server.put_object("bucket", "dir/file", "text");
