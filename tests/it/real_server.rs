@@ -84,7 +84,8 @@ async fn a_wrong_secret_is_access_denied_with_the_code_and_request_id_of_s3() {
     assert_eq!((error.kind(), error.status(), error.attempts()), (ErrorKind::AccessDenied, Some(403), 1), "{error:?}");
     // S3's and moto's code, and garage's.
     assert!(matches!(error.code(), Some("SignatureDoesNotMatch" | "AccessDenied")), "{error}");
-    assert!(error.request_id().is_some());
+    // garage sends no request id.
+    assert!(error.request_id().is_some() || variable("S3FLOW_TEST_SERVER").as_deref() == Some("garage"));
     assert!(!format!("{error}{error:?}{client:?}").contains("hunter2"));
     assert_eq!(s3.info("k").await.unwrap_err().kind(), ErrorKind::AccessDenied);
 }
