@@ -165,10 +165,6 @@ impl Directory {
         let lease = FileLease { path, size: 0, owned: AtomicBool::new(true), directory: Arc::clone(self) };
         Ok(PartFile { file, size: 0, lease, finished: self.path.join(name) })
     }
-
-    fn is_closed(&self) -> bool {
-        self.temp.read().unwrap_or_else(PoisonError::into_inner).is_none()
-    }
 }
 
 impl PartFile {
@@ -196,10 +192,13 @@ impl PartFile {
     pub(crate) fn finish(self) -> Result<FileLease> {
         let finished = self.finished.clone();
         let mut lease = self.into_lease();
-        fs::rename(&lease.path, &finished).map_err(|error| match lease.directory.is_closed() {
-            true => closed(),
-            false => io_error("could not rename", &lease.path, error),
-        })?;
+        let directory = Arc::clone(&lease.directory);
+        // A name that appears while the directory is being removed would keep it from going.
+        let temp = directory.temp.read().unwrap_or_else(PoisonError::into_inner);
+        if temp.is_none() {
+            return Err(closed());
+        }
+        fs::rename(&lease.path, &finished).map_err(|error| io_error("could not rename", &lease.path, error))?;
         lease.path = finished;
         Ok(lease)
     }
@@ -384,6 +383,20 @@ mod tests {
         assert_eq!(part.finish().unwrap_err().kind(), ErrorKind::Closed);
         assert_eq!(scope.directory().await.unwrap_err().kind(), ErrorKind::Closed);
         assert_eq!(files_in(tmproot.path()), 0);
+    }
+
+    #[tokio::test]
+    async fn a_close_wins_over_files_that_are_being_finished() {
+        for _ in 0..20 {
+            let tmproot = tempfile::tempdir().unwrap();
+            let (scope, directory) = open(&tmproot).await;
+            let parts: Vec<PartFile> = (0..300).map(|_| directory.begin("k").unwrap()).collect();
+            let finishing = std::thread::spawn(move || parts.into_iter().map(PartFile::finish).collect::<Vec<_>>());
+            let closed = scope.close().await;
+            drop(finishing.join().unwrap());
+            closed.unwrap();
+            assert_eq!(files_in(tmproot.path()), 0);
+        }
     }
 
     #[tokio::test]
