@@ -93,8 +93,8 @@ async fn attempt(
     directory: &Arc<Directory>,
     progress: &mut Option<Progress>,
 ) -> Result<(), Stopped> {
-    // Without an ETag nothing shows that the rest belongs to the beginning.
-    if progress.as_ref().is_some_and(|progress| progress.head.etag.is_none()) {
+    // Without a strong ETag nothing shows that the rest belongs to the beginning.
+    if progress.as_ref().is_some_and(|progress| !strong(progress.head.etag.as_deref())) {
         *progress = None;
     }
     let (incoming, current) = match progress {
@@ -120,6 +120,12 @@ async fn attempt(
         }
     };
     receive(incoming, current).await
+}
+
+/// Whether an ETag stands for bytes: a weak one does not, and `If-Match` never matches it.
+/// <https://www.rfc-editor.org/rfc/rfc9110.html#section-8.8.1>
+fn strong(etag: Option<&str>) -> bool {
+    etag.is_some_and(|etag| !etag.starts_with("W/"))
 }
 
 /// The bytes that the first answer settles on.

@@ -291,3 +291,15 @@ async fn a_consumer_that_is_slower_than_the_idle_timeout_is_no_stall() {
     assert_eq!(rest.len(), 27);
     assert_eq!(fixture.server.log().len(), 30, "no request was sent twice");
 }
+
+#[tokio::test]
+async fn a_download_with_a_weak_etag_begins_anew() {
+    let fixture = Fixture::new().await;
+    let bytes = pattern(3 << 20);
+    fixture.server.put_object("bucket", "k", bytes.clone());
+    fixture.server.inject(Fault::close_after(2 << 20).on_call(1));
+    fixture.server.inject(Fault::with_header("etag", "W/\"weak\"").times(usize::MAX));
+    let object = fixture.s3.get("k").await.unwrap();
+    assert!(object.blob().await.unwrap() == bytes);
+    assert!(fixture.server.log().iter().all(|request| request.header("range").is_none()));
+}
