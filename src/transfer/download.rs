@@ -44,15 +44,18 @@ pub(crate) async fn download(
 ) -> Result<Downloaded> {
     let mut retry = policy.start();
     let mut progress: Option<Progress> = None;
+    // The farthest that an attempt came, also when the next one begins anew.
+    let mut farthest = 0;
     loop {
-        let before = progress.as_ref().map_or(0, |progress| progress.received);
         match attempt(store, location, range, directory, &mut progress).await {
             Ok(()) => break,
             Err(Stopped::Local(error)) => return Err(error),
             Err(Stopped::Remote(failure)) => {
-                if progress.as_ref().is_some_and(|progress| progress.received >= before + PROGRESS) {
+                let reached = progress.as_ref().map_or(0, |progress| progress.received);
+                if reached >= farthest + PROGRESS {
                     retry.progressed();
                 }
+                farthest = farthest.max(reached);
                 let resuming = progress.is_some();
                 retry.wait(failure).await.map_err(|error| if resuming { named_change(error) } else { error })?;
             }

@@ -303,3 +303,19 @@ async fn a_download_with_a_weak_etag_begins_anew() {
     assert!(object.blob().await.unwrap() == bytes);
     assert!(fixture.server.log().iter().all(|request| request.header("range").is_none()));
 }
+
+#[tokio::test]
+async fn a_download_that_begins_anew_and_gets_no_further_ends() {
+    let server = S3Server::start().await.unwrap();
+    let client = server.client_builder().retries(2).build().unwrap();
+    let fixture = Fixture::with_client(server, client);
+    fixture.server.put_object("bucket", "k", pattern(8 << 20));
+    fixture.server.inject(Fault::without_header("etag").times(usize::MAX));
+    // By turns far and not so far, and never to the end.
+    for call in 1..=20 {
+        let reached = if call % 2 == 0 { 2 << 20 } else { 4 << 20 };
+        fixture.server.inject(Fault::close_after(reached).on_call(call));
+    }
+    let error = fixture.s3.get("k").await.unwrap_err();
+    assert_eq!((error.kind(), error.attempts()), (ErrorKind::Network, 3));
+}
