@@ -49,7 +49,7 @@ pub(crate) async fn download(
     loop {
         match attempt(store, location, range, directory, &mut progress).await {
             Ok(()) => break,
-            Err(Stopped::Local(error)) => return Err(error),
+            Err(Stopped::Local(error)) => return Err(error.with_attempts(retry.attempts())),
             Err(Stopped::Remote(failure)) => {
                 let reached = progress.as_ref().map_or(0, |progress| progress.received);
                 if reached >= farthest + PROGRESS {
@@ -139,7 +139,7 @@ fn first_window(range: Option<ByteRange>, head: &ObjectHead) -> Result<Range<u64
             "the range {} lies outside of the object's {size} bytes",
             range.map_or(String::new(), |range| range.to_string())
         );
-        return Err(Stopped::Local(Error::new(ErrorKind::InvalidRange, message).with_attempts(1)));
+        return Err(Stopped::Local(Error::new(ErrorKind::InvalidRange, message)));
     };
     match &head.range {
         Some(answered) if *answered != wanted => Err(Failure::new(

@@ -319,3 +319,14 @@ async fn a_download_that_begins_anew_and_gets_no_further_ends() {
     let error = fixture.s3.get("k").await.unwrap_err();
     assert_eq!((error.kind(), error.attempts()), (ErrorKind::Network, 3));
 }
+
+#[tokio::test]
+async fn an_error_tells_its_attempts_also_when_a_later_answer_is_of_another_object() {
+    let fixture = Fixture::new().await;
+    fixture.server.put_object("bucket", "k", pattern(3 << 20));
+    fixture.server.inject(Fault::close_after(2 << 20).on_call(1));
+    // As from a server that does not know If-Match.
+    fixture.server.inject(Fault::with_header("etag", "\"another\"").on_call(2));
+    let error = fixture.s3.get("k").await.unwrap_err();
+    assert_eq!((error.kind(), error.attempts()), (ErrorKind::Changed, 2));
+}
