@@ -192,6 +192,8 @@ impl Failure {
         }
         match self.code.as_deref() {
             Some("NoSuchBucket") => return ErrorKind::NoSuchBucket,
+            // HTTP 400, all of them.
+            Some("ExpiredToken" | "InvalidToken" | "TokenRefreshRequired") => return ErrorKind::AccessDenied,
             Some("InvalidBucketName") => return ErrorKind::InvalidUrl,
             Some("KeyTooLongError") => return ErrorKind::InvalidUrl,
             Some("MetadataTooLarge" | "EntityTooLarge") => return ErrorKind::InvalidObject,

@@ -330,3 +330,13 @@ async fn an_error_tells_its_attempts_also_when_a_later_answer_is_of_another_obje
     let error = fixture.s3.get("k").await.unwrap_err();
     assert_eq!((error.kind(), error.attempts()), (ErrorKind::Changed, 2));
 }
+
+#[tokio::test]
+async fn credentials_that_have_expired_are_not_accepted() {
+    for code in ["ExpiredToken", "InvalidToken", "TokenRefreshRequired"] {
+        let fixture = Fixture::new().await;
+        fixture.server.inject(Fault::status(400, code));
+        let error = fixture.s3.get("k").await.unwrap_err();
+        assert!(error.is_access_denied(), "{error:?}");
+    }
+}
