@@ -189,7 +189,7 @@ impl Wire {
                 }
                 continue;
             }
-            let text = if request.method == Method::HEAD { Bytes::new() } else { read(body, MAX_ERROR_BODY).await?.0 };
+            let text = if request.method == Method::HEAD { Bytes::new() } else { read_error(body).await };
             let failure = Failure::from_answer(parts.status, &parts.headers, &text);
             if failure.is_code("NoSuchKey") {
                 bucket.seen.store(true, Ordering::Relaxed);
@@ -285,6 +285,18 @@ async fn check_success(
         Some(failure) => Err(failure),
         None => Ok(HttpResponse::from_parts(parts, document.into())),
     }
+}
+
+/// The body of an error answer, as far as it comes: the status alone says what failed.
+async fn read_error(mut body: HttpResponseBody) -> Bytes {
+    let mut text = BytesMut::new();
+    while text.len() < MAX_ERROR_BODY
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        text.extend(frame.into_data());
+    }
+    text.truncate(MAX_ERROR_BODY);
+    text.freeze()
 }
 
 /// At most `limit` bytes of a body, and whether that was all.

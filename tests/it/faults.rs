@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use s3flow::testing::{Fault, Operation, S3Server};
 use s3flow::{ErrorKind, S3GetObject};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 use crate::support::{Fixture, count};
 
@@ -338,5 +340,33 @@ async fn credentials_that_have_expired_are_not_accepted() {
         fixture.server.inject(Fault::status(400, code));
         let error = fixture.s3.get("k").await.unwrap_err();
         assert!(error.is_access_denied(), "{error:?}");
+    }
+}
+
+/// A server that answers every request with these bytes and hangs up; its endpoint.
+async fn answering(answer: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(connection.read_u8().await.unwrap());
+            }
+            connection.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    endpoint
+}
+
+#[tokio::test]
+async fn an_error_answer_that_is_cut_off_is_still_that_error() {
+    let fixture = Fixture::new().await;
+    for (body, code) in [("", None), ("<Error><Code>AccessDenied</Code><Mess", Some("AccessDenied"))] {
+        let answer = format!("HTTP/1.1 403 Forbidden\r\nContent-Length: 500\r\n\r\n{body}").leak();
+        let client = fixture.server.client_builder().endpoint(answering(answer).await).build().unwrap();
+        let s3 = client.s3().s3root("s3://bucket").tmproot(fixture.tmproot.path()).build().unwrap();
+        let error = s3.get("k").await.unwrap_err();
+        assert_eq!((error.kind(), error.code(), error.attempts()), (ErrorKind::AccessDenied, code, 1), "{error}");
     }
 }
