@@ -314,7 +314,9 @@ impl ObjectHead {
                 .ok_or_else(|| malformed("a partial answer without a valid Content-Range"))?;
             (size, range)
         } else {
+            // Of a body in chunks it is not the length, though a proxy may have left it there.
             let size = text(headers, header::CONTENT_LENGTH.as_str())
+                .filter(|_| !headers.contains_key(header::TRANSFER_ENCODING))
                 .and_then(|length| length.parse().ok())
                 .ok_or_else(|| malformed("the server did not say how long the object is"))?;
             (size, None)

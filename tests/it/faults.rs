@@ -370,3 +370,14 @@ async fn an_error_answer_that_is_cut_off_is_still_that_error() {
         assert_eq!((error.kind(), error.code(), error.attempts()), (ErrorKind::AccessDenied, code, 1), "{error}");
     }
 }
+
+#[tokio::test]
+async fn a_length_that_the_body_overrides_does_not_cut_the_object() {
+    let fixture = Fixture::new().await;
+    // RFC 9112, 6.3: Transfer-Encoding decides, and Content-Length is not to be believed.
+    let answer = "HTTP/1.1 200 OK\r\nETag: \"e\"\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n\
+                  5\r\nhello\r\n0\r\n\r\n";
+    let client = fixture.server.client_builder().endpoint(answering(answer).await).build().unwrap();
+    let s3 = client.s3().s3root("s3://bucket").tmproot(fixture.tmproot.path()).build().unwrap();
+    assert_eq!(s3.get("k").await.unwrap_err().kind(), ErrorKind::Unsupported);
+}
