@@ -12,7 +12,7 @@ use std::time::Duration;
 use http::uri::Authority;
 use http::{Uri, header};
 use http_body_util::BodyExt as _;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
@@ -73,7 +73,7 @@ const POOL_IDLE: Duration = Duration::from_secs(15);
 /// A pool of connections.
 #[derive(Clone)]
 pub(super) struct Transport {
-    client: legacy::Client<HttpsConnector<Connector>, HttpRequestBody>,
+    client: legacy::Client<Limited, HttpRequestBody>,
     proxies: Arc<Matcher>,
 }
 
@@ -93,17 +93,13 @@ impl Transport {
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(Duration::from_secs(60)));
         let proxies = Arc::new(if config.proxy_from_env { Matcher::from_env() } else { Matcher::builder().build() });
-        let connector = Connector {
-            tcp,
-            proxies: Arc::clone(&proxies),
-            connect_timeout: config.connect_timeout,
-            idle_timeout: config.idle_timeout,
-        };
+        let connector = Connector { tcp, proxies: Arc::clone(&proxies), idle_timeout: config.idle_timeout };
         let https = HttpsConnectorBuilder::new()
             .with_tls_config(tls_config(config.roots, &config.ca_certificates)?)
             .https_or_http()
             .enable_http1()
             .wrap_connector(connector);
+        let https = Limited { https, timeout: config.connect_timeout };
         let client = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE)
@@ -177,16 +173,43 @@ fn tls_config(trusted: TlsRoots, ca_certificates: &[Vec<u8>]) -> Result<rustls::
     Ok(config)
 }
 
-/// Connects to a host or to its proxy, within a time.
+type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// Connects, TLS included, within a time.
+#[derive(Clone)]
+struct Limited {
+    https: HttpsConnector<Connector>,
+    timeout: Duration,
+}
+
+impl Service<Uri> for Limited {
+    type Response = MaybeHttpsStream<Stream>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.https.poll_ready(cx)
+    }
+
+    fn call(&mut self, destination: Uri) -> Self::Future {
+        let limit = self.timeout;
+        let connected = tokio::time::timeout(limit, self.https.call(destination));
+        Box::pin(async move {
+            connected.await.unwrap_or_else(|_| {
+                let message = format!("no connection within {limit:?}");
+                Err(io::Error::new(io::ErrorKind::TimedOut, message).into())
+            })
+        })
+    }
+}
+
+/// Connects to a host or to its proxy.
 #[derive(Debug, Clone)]
 struct Connector {
     tcp: HttpConnector,
     proxies: Arc<Matcher>,
-    connect_timeout: Duration,
     idle_timeout: Duration,
 }
-
-type BoxError = Box<dyn StdError + Send + Sync>;
 
 impl Connector {
     async fn connect(mut self, destination: Uri) -> Result<Stream, BoxError> {
@@ -215,17 +238,7 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, destination: Uri) -> Self::Future {
-        let connector = self.clone();
-        Box::pin(async move {
-            let limit = connector.connect_timeout;
-            match tokio::time::timeout(limit, connector.connect(destination)).await {
-                Ok(connected) => connected,
-                Err(_) => {
-                    let message = format!("no connection within {limit:?}");
-                    Err(io::Error::new(io::ErrorKind::TimedOut, message).into())
-                }
-            }
-        })
+        Box::pin(self.clone().connect(destination))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Connections: TLS with a CA of one's own, proxies, reuse.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
@@ -104,4 +105,17 @@ async fn an_anonymous_client_signs_nothing() {
     for request in fixture.server.log() {
         assert_eq!((request.header("authorization"), request.header("x-amz-date")), (None, None));
     }
+}
+
+#[tokio::test]
+async fn a_server_that_is_silent_during_the_tls_handshake_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("https://{}", listener.local_addr().unwrap());
+    let fixture = Fixture::new().await;
+    let builder = fixture.server.client_builder().endpoint(endpoint).connect_timeout(Duration::from_millis(100));
+    let s3 = builder.retries(0).build().unwrap().s3().s3root("s3://bucket").build().unwrap();
+    // Far less than the idle timeout, which would end it otherwise.
+    let answer = tokio::time::timeout(Duration::from_secs(10), s3.get("k").into_future()).await;
+    assert_eq!(answer.expect("the connect timeout ends it").unwrap_err().kind(), ErrorKind::Network);
+    drop(listener);
 }
