@@ -264,7 +264,7 @@ impl IdleTimer {
             return polled;
         }
         let since = *self.waiting_since.get_or_insert_with(Instant::now);
-        let deadline = since + self.timeout;
+        let Some(deadline) = since.checked_add(self.timeout) else { return Poll::Pending };
         // The timer is moved only when it fires, not at each byte.
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         while sleep.as_mut().poll(cx).is_ready() {

@@ -119,3 +119,11 @@ async fn a_server_that_is_silent_during_the_tls_handshake_is_given_up() {
     assert_eq!(answer.expect("the connect timeout ends it").unwrap_err().kind(), ErrorKind::Network);
     drop(listener);
 }
+
+#[tokio::test]
+async fn timeouts_without_end_are_possible() {
+    let server = S3Server::start().await.unwrap();
+    let builder = server.client_builder().connect_timeout(Duration::MAX).idle_timeout(Duration::MAX).retries(0);
+    let fixture = Fixture::with_client(server, builder.build().unwrap());
+    fixture.s3.put("k", "text").await.unwrap();
+}
