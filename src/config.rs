@@ -177,7 +177,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Whether the proxy variables of the environment are followed.
+    /// Whether the proxy variables of the environment are followed. A proxy is one of `http://`; any other is an error of
+    /// the connection.
     pub fn use_proxy(mut self, follow: bool) -> Self {
         self.use_proxy = Some(follow);
         self

@@ -213,7 +213,15 @@ struct Connector {
 
 impl Connector {
     async fn connect(mut self, destination: Uri) -> Result<Stream, BoxError> {
-        let (io, proxied) = match self.proxies.intercept(&destination) {
+        let proxy = self.proxies.intercept(&destination);
+        // In plain text, the password of a TLS proxy would be for all to read.
+        if let Some(scheme) =
+            proxy.as_ref().and_then(|proxy| proxy.uri().scheme_str()).filter(|scheme| *scheme != "http")
+        {
+            let message = format!("proxies of the scheme {scheme} are not supported, only of http");
+            return Err(io::Error::new(io::ErrorKind::Unsupported, message).into());
+        }
+        let (io, proxied) = match proxy {
             None => (self.tcp.call(destination).await?, false),
             Some(proxy) if destination.scheme_str() == Some("https") => {
                 let mut tunnel = Tunnel::new(proxy.uri().clone(), self.tcp);
@@ -324,5 +332,35 @@ impl Connection for Stream {
     fn connected(&self) -> Connected {
         // A proxy wants the whole URL in the request line.
         self.io.connected().proxy(self.proxied)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_proxy_that_is_not_plain_http_gets_no_byte() {
+        for scheme in ["https", "socks5"] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let proxies = Matcher::builder().all(format!("{scheme}://user:hunter2@{address}")).build();
+            let connector = Connector {
+                tcp: HttpConnector::new(),
+                proxies: Arc::new(proxies),
+                idle_timeout: Duration::from_secs(1),
+            };
+            for destination in ["https://s3.invalid/", "http://s3.invalid/"] {
+                let (mut connector, destination) = (connector.clone(), Uri::from_static(destination));
+                let error = tokio::select! {
+                    connected = connector.call(destination) => connected.err().expect("no connection"),
+                    _ = listener.accept() => panic!("a {scheme} proxy was spoken to in plain text"),
+                };
+                let error = error.to_string();
+                assert!(error.contains(scheme) && !error.contains("hunter2"), "{error}");
+            }
+        }
     }
 }
