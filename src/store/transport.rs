@@ -1,11 +1,12 @@
 //! Bytes to a host and back: connections, TLS, proxies, timeouts. Knows HTTP and nothing of S3.
 
+use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -22,7 +23,9 @@ use object_store::client::{HttpRequest, HttpRequestBody, HttpResponse, HttpRespo
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tokio::net::TcpStream;
+use tokio::runtime::{self, Handle};
 use tokio::time::{Instant, Sleep};
+use tokio_util::task::AbortOnDropHandle;
 use tower_service::Service;
 
 use super::failure::{Failure, FailureKind};
@@ -70,11 +73,20 @@ impl Default for TransportConfig {
 /// How long an unused connection is kept. A server that closes it first costs a request another attempt.
 const POOL_IDLE: Duration = Duration::from_secs(15);
 
-/// A pool of connections.
+type Pool = legacy::Client<Limited, HttpRequestBody>;
+
+/// A pool of connections for each runtime: a connection moves only while its own runtime is driven.
 #[derive(Clone)]
 pub(super) struct Transport {
-    client: legacy::Client<Limited, HttpRequestBody>,
+    connector: Limited,
+    pools: Arc<RwLock<HashMap<runtime::Id, RuntimePool>>>,
     proxies: Arc<Matcher>,
+}
+
+struct RuntimePool {
+    pool: Pool,
+    /// A task that ends with its runtime.
+    alive: AbortOnDropHandle<()>,
 }
 
 impl fmt::Debug for Transport {
@@ -99,12 +111,24 @@ impl Transport {
             .https_or_http()
             .enable_http1()
             .wrap_connector(connector);
-        let https = Limited { https, timeout: config.connect_timeout };
-        let client = legacy::Client::builder(TokioExecutor::new())
+        let connector = Limited { https, timeout: config.connect_timeout };
+        Ok(Self { connector, pools: Arc::default(), proxies })
+    }
+
+    /// The pool of the runtime that polls.
+    fn pool(&self) -> Pool {
+        let runtime = Handle::current().id();
+        if let Some(known) = self.pools.read().unwrap_or_else(PoisonError::into_inner).get(&runtime) {
+            return known.pool.clone();
+        }
+        let pool = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE)
-            .build(https);
-        Ok(Self { client, proxies })
+            .build(self.connector.clone());
+        let alive = AbortOnDropHandle::new(tokio::spawn(std::future::pending()));
+        let mut pools = self.pools.write().unwrap_or_else(PoisonError::into_inner);
+        pools.retain(|_, pool| !pool.alive.is_finished());
+        pools.entry(runtime).or_insert(RuntimePool { pool, alive }).pool.clone()
     }
 
     /// Sends one request once. Ends with the headers of the answer, whatever its status.
@@ -117,7 +141,7 @@ impl Transport {
             }
         }
         let host = request.uri().authority().cloned();
-        let response = self.client.request(request).await.map_err(|error| {
+        let response = self.pool().request(request).await.map_err(|error| {
             let connecting = host.filter(|_| error.is_connect());
             classify(error, connecting.as_ref())
         })?;
@@ -340,6 +364,16 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+
+    #[test]
+    fn a_runtime_that_is_gone_leaves_no_pool() {
+        let transport = Transport::new(&TransportConfig::default()).unwrap();
+        for _ in 0..10 {
+            let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async { drop((transport.pool(), transport.pool())) });
+            assert_eq!(transport.pools.read().unwrap().len(), 1);
+        }
+    }
 
     #[tokio::test]
     async fn a_proxy_that_is_not_plain_http_gets_no_byte() {

@@ -127,3 +127,18 @@ async fn timeouts_without_end_are_possible() {
     let fixture = Fixture::with_client(server, builder.build().unwrap());
     fixture.s3.put("k", "text").await.unwrap();
 }
+
+#[test]
+fn a_runtime_that_nobody_drives_holds_up_no_other() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let serving = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let fixture = serving.block_on(Fixture::new());
+    fixture.put_numbered(1);
+    let (idle, busy) = (runtime(), runtime());
+    // The connection lives on the first runtime, which stands still afterwards.
+    idle.block_on(fixture.s3.get("k0").into_future()).unwrap();
+    let get = async { tokio::time::timeout(Duration::from_secs(10), fixture.s3.get("k0").into_future()).await };
+    busy.block_on(get).expect("an answer").unwrap();
+    idle.block_on(fixture.s3.get("k0").into_future()).unwrap();
+    assert_eq!(fixture.server.open_connections(), 2);
+}
