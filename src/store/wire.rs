@@ -113,10 +113,9 @@ impl Bucket {
 
 impl Route {
     fn new(bucket: &str, wire: &Wire, region: &str) -> Result<Self, Failure> {
-        // A certificate of *.s3.REGION.amazonaws.com does not cover a name with a dot in it.
         let in_host = match &wire.endpoint {
             Some(_) => wire.virtual_host_style,
-            None => !bucket.contains('.'),
+            None => is_dns_label(bucket),
         };
         let (scheme, service, base) = match &wire.endpoint {
             Some(endpoint) => (endpoint.scheme.clone(), endpoint.authority.to_string(), endpoint.base.as_str()),
@@ -239,6 +238,14 @@ impl Wire {
         *signed.headers_mut() = headers;
         Ok(signed)
     }
+}
+
+/// Whether a bucket's name can be a part of a host name, and means the same bucket there. One with a dot is not covered by the
+/// certificate of `*.s3.REGION.amazonaws.com`.
+fn is_dns_label(bucket: &str) -> bool {
+    bucket.len() <= 63
+        && !bucket.ends_with('-')
+        && bucket.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
 fn unsendable(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
@@ -384,7 +391,11 @@ mod tests {
     fn a_bucket_is_in_the_host_on_aws_and_in_the_path_elsewhere() {
         assert_eq!(route(None, false, "b", "eu-west-1"), "https://b.s3.eu-west-1.amazonaws.com");
         assert_eq!(route(None, false, "b", "cn-north-1"), "https://b.s3.cn-north-1.amazonaws.com.cn");
-        assert_eq!(route(None, false, "b.c", "eu-west-1"), "https://s3.eu-west-1.amazonaws.com/b.c");
+        // Names of before 2018: a host name is the same in any case, and would be that of another bucket.
+        for bucket in ["b.c", "Bucket", "my_bucket", "ends-"] {
+            let expected = format!("https://s3.eu-west-1.amazonaws.com/{bucket}");
+            assert_eq!(route(None, false, bucket, "eu-west-1"), expected);
+        }
         assert_eq!(route(Some("http://host:9000"), false, "b", "x"), "http://host:9000/b");
         assert_eq!(route(Some("http://host:9000/base/"), false, "b", "x"), "http://host:9000/base/b");
         assert_eq!(route(Some("https://host/base"), true, "b", "x"), "https://b.host/base");
