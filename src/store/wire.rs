@@ -164,9 +164,15 @@ impl Route {
         }
         let location: Uri = text(header::LOCATION.as_str()).filter(|_| redirected)?.parse().ok()?;
         let scheme = location.scheme().filter(|scheme| **scheme == Scheme::HTTPS || **scheme == self.scheme)?.clone();
-        // Only the place may change, never the key.
-        let base = location.path().strip_suffix(request.key_path.as_ref())?.strip_suffix('/')?.to_owned();
-        Self::to(scheme, location.authority()?.as_str(), base, &self.region).ok()
+        // Only the place may change, never the bucket or the key.
+        let base = location.path().strip_suffix(request.key_path.as_ref())?.strip_suffix('/')?;
+        let authority = location.authority()?.as_str();
+        let in_host = base.is_empty() && authority.starts_with(&format!("{bucket}."));
+        let in_path = base == self.base || base == format!("/{}", keys::encode_path(bucket));
+        if authority.contains('@') || !(in_host || in_path) {
+            return None;
+        }
+        Self::to(scheme, authority, base.to_owned(), &self.region).ok()
     }
 }
 
@@ -439,6 +445,9 @@ mod tests {
         for (status, name, value) in [
             (307, "location", "http://other/b/dir/k%20"),
             (307, "location", "https://other/b/another"),
+            (307, "location", "https://host/b/below/dir/k%20"),
+            (307, "location", "https://host/another/dir/k%20"),
+            (307, "location", "https://user@host/b/dir/k%20"),
             (307, "location", "/b/dir/k%20"),
             (200, "location", "https://other/b/dir/k%20"),
             (301, "x-amz-bucket-region", "us-east-1"),
