@@ -49,11 +49,13 @@ pub(crate) struct Retry<'a> {
     failed: u32,
     /// Of these, the ones since the operation last got on.
     in_a_row: u32,
+    /// Of these, the ones since a server last answered.
+    unreachable_in_a_row: u32,
 }
 
 impl RetryPolicy {
     pub(crate) fn start(&self) -> Retry<'_> {
-        Retry { policy: self, waits: waits(), failed: 0, in_a_row: 0 }
+        Retry { policy: self, waits: waits(), failed: 0, in_a_row: 0, unreachable_in_a_row: 0 }
     }
 }
 
@@ -75,12 +77,15 @@ impl Retry<'_> {
     pub(crate) async fn wait(&mut self, failure: Failure) -> Result<(), Error> {
         self.failed += 1;
         self.in_a_row += 1;
-        let allowed = match failure.retryability() {
-            Retryability::Permanent => 0,
-            Retryability::Unreachable => self.policy.retries.min(UNREACHABLE_RETRIES),
-            Retryability::Transient | Retryability::Throttled => self.policy.retries,
-        };
-        if self.in_a_row > allowed {
+        let retryability = failure.retryability();
+        match retryability {
+            Retryability::Unreachable => self.unreachable_in_a_row += 1,
+            _ => self.unreachable_in_a_row = 0,
+        }
+        if retryability == Retryability::Permanent
+            || self.in_a_row > self.policy.retries
+            || self.unreachable_in_a_row > UNREACHABLE_RETRIES
+        {
             return Err(failure.into_error(self.failed));
         }
         let pause = self.next_wait(&failure);
@@ -92,6 +97,7 @@ impl Retry<'_> {
     /// The attempts before this one achieved something, so that the patience starts anew.
     pub(crate) fn progressed(&mut self) {
         self.in_a_row = 0;
+        self.unreachable_in_a_row = 0;
         self.waits = waits();
     }
 
@@ -163,6 +169,20 @@ mod tests {
         let (error, took) = exhaust(Failure::new(FailureKind::Connect, "refused")).await;
         assert_eq!(error.attempts(), 4);
         assert!(took < Duration::from_secs(3), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_was_reached_may_be_away_for_a_moment() {
+        let policy = RetryPolicy::default();
+        let mut retry = policy.start();
+        for _ in 0..4 {
+            retry.wait(interrupted()).await.unwrap();
+        }
+        // As while a server restarts: once or twice nobody listens.
+        for _ in 0..3 {
+            retry.wait(Failure::new(FailureKind::Connect, "refused")).await.unwrap();
+        }
+        assert_eq!(retry.wait(interrupted()).await.unwrap_err().attempts(), 8);
     }
 
     #[tokio::test(start_paused = true)]
