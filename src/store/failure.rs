@@ -159,7 +159,9 @@ impl Failure {
         }
         match self.status.map_or(0, |status| status.as_u16()) {
             429 | 503 => Retryability::Throttled,
-            408 | 500 | 502 | 504 => Retryability::Transient,
+            // What the server does not know, it will not know the next time.
+            501 | 505 => Retryability::Permanent,
+            408 | 500..=599 => Retryability::Transient,
             _ => Retryability::Permanent,
         }
     }
@@ -295,6 +297,17 @@ mod tests {
         assert_eq!(code(409, "BucketNotEmpty"), Retryability::Permanent);
         assert_eq!(code(403, "SignatureDoesNotMatch"), Retryability::Permanent);
         assert_eq!(code(416, "InvalidRange"), Retryability::Permanent);
+    }
+
+    #[test]
+    fn a_5xx_may_pass_but_for_what_the_server_does_not_know() {
+        // 520 to 530 come from content delivery networks before an S3 service.
+        for status in [500, 502, 504, 507, 520, 522, 524, 529] {
+            assert_eq!(answer(status, "").retryability(), Retryability::Transient, "{status}");
+        }
+        for status in [501, 505] {
+            assert_eq!(answer(status, "").retryability(), Retryability::Permanent, "{status}");
+        }
     }
 
     #[test]
