@@ -96,6 +96,14 @@ async fn get(s3: S3, index: usize, object: S3GetObject, settings: Settings) -> R
     }
 }
 
+/// A download that was waiting to be taken when the scope was closed has lost its file.
+fn still_open(s3: &S3, object: S3Object) -> Result<S3Object> {
+    match s3.scope().check_open() {
+        Ok(()) => Ok(object),
+        Err(error) => Err(error.with_operation("get", Some(object.url().to_owned())).with_index(object.index())),
+    }
+}
+
 /// Many downloads: a stream of objects as they complete, or awaited, a `Vec` in the order asked for. Made by
 /// [`S3::get_many`] and [`S3::get_from`].
 ///
@@ -154,10 +162,11 @@ impl Stream for GetMany {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let Self { s3, many, settings } = self.get_mut();
-        many.poll(cx, s3, || {
+        let next = many.poll(cx, s3, || {
             let (s3, settings) = (s3.clone(), *settings);
             move |index, object| get(s3.clone(), index, object, settings)
-        })
+        });
+        next.map(|next| next.map(|outcome| outcome.and_then(|object| still_open(s3, object))))
     }
 }
 

@@ -263,3 +263,22 @@ async fn ranges_and_whole_objects_mix_in_one_batch() {
     assert_eq!(outcomes[3].as_ref().unwrap_err().kind(), ErrorKind::InvalidRange);
     assert_eq!(count(&fixture.server.log(), Operation::GetObject), 3);
 }
+
+#[tokio::test]
+async fn objects_that_were_not_taken_before_a_close_are_closed() {
+    let fixture = Fixture::new().await;
+    let keys = fixture.put_numbered(8);
+    let mut objects = fixture.s3.get_many(keys).concurrency(8);
+    assert!(poll_once(&mut objects).await.is_pending());
+    while fixture.files() < 8 {
+        tokio::task::yield_now().await;
+    }
+    fixture.s3.close().await.unwrap();
+    let outcomes: Vec<_> = objects.collect().await;
+    assert_eq!(outcomes.len(), 8);
+    for outcome in outcomes {
+        let error = outcome.expect_err("an object without its file");
+        assert_eq!(error.kind(), ErrorKind::Closed);
+        assert!(error.index().is_some() && error.url().is_some(), "{error}");
+    }
+}
