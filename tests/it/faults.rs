@@ -381,3 +381,16 @@ async fn a_length_that_the_body_overrides_does_not_cut_the_object() {
     let s3 = client.s3().s3root("s3://bucket").tmproot(fixture.tmproot.path()).build().unwrap();
     assert_eq!(s3.get("k").await.unwrap_err().kind(), ErrorKind::Unsupported);
 }
+
+#[tokio::test]
+async fn a_put_that_meets_its_own_earlier_success_does_not_report_another_object() {
+    let fixture = Fixture::new().await;
+    fixture.server.inject(Fault::lose_answer().operation(Operation::PutObject).times(2));
+    // What it may say: stored, or that this is not known. What was there before is nothing.
+    if let Ok(receipt) = fixture.s3.put("k", "text").overwrite(false).await {
+        assert!(receipt.uploaded(), "{receipt:?}");
+    }
+    if let Ok(receipts) = fixture.s3.put_many([("many", "text")]).overwrite(false).await {
+        assert_eq!(receipts.len(), 1);
+    }
+}
