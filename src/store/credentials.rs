@@ -203,3 +203,43 @@ impl HttpService for Unsigned {
         self.0.send(request).await.map_err(Failure::into_http)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::store::failure::Retryability;
+    use crate::store::transport::TransportConfig;
+
+    #[tokio::test]
+    async fn a_provider_that_is_overloaded_may_be_asked_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut connection, _)) = listener.accept().await {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(connection.read_u8().await.unwrap());
+                }
+                let answer = b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+                connection.write_all(answer).await.unwrap();
+            }
+        });
+        let mut token = tempfile::NamedTempFile::new().unwrap();
+        token.write_all(b"token").unwrap();
+        let variables = BTreeMap::from([
+            ("AWS_CONTAINER_CREDENTIALS_FULL_URI".to_owned(), format!("http://{address}/credentials")),
+            ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE".to_owned(), token.path().to_str().unwrap().to_owned()),
+        ]);
+        let config = TransportConfig { proxy_from_env: false, ..TransportConfig::default() };
+        let transport = Transport::new(&config).unwrap();
+        let credentials = Credentials::new(CredentialSource::Environment(variables), &transport).unwrap();
+        let failure = credentials.current().await.err().expect("no credentials");
+        // A 503 of the provider ends every request under way as a wrong setting would.
+        assert_eq!(failure.retryability(), Retryability::Transient, "{failure:?}");
+    }
+}
