@@ -43,7 +43,8 @@ impl Put {
 
     /// Whether an object that is there is replaced. When not, the server decides atomically (`If-None-Match: *`), and
     /// [`PutReceipt::uploaded`] tells. A server that does not know this condition, such as garage 2.5, overwrites.
-    /// Default: true.
+    /// When the answer to an attempt was lost and the next finds the object there, it is not known who stored it:
+    /// [`ErrorKind::Other`]. Default: true.
     pub fn overwrite(mut self, overwrite: bool) -> Self {
         self.overwrite = overwrite;
         self

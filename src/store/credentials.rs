@@ -11,7 +11,7 @@ use object_store::{ClientOptions, CredentialProvider, RetryConfig};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::failure::{Failure, FailureKind};
+use super::failure::{Failure, FailureKind, Retryability};
 use super::transport::Transport;
 
 /// Where credentials come from.
@@ -163,7 +163,13 @@ impl Chain {
                 *last_failure = None;
                 return Ok(credential);
             }
-            Ok(Err(error)) => Failure::new(FailureKind::Credentials, NOT_FOUND).with_source(error),
+            Ok(Err(error)) => match Failure::answered(&error) {
+                Some(overloaded) => {
+                    let message = format!("the provider of the AWS credentials answered: {}", overloaded.message);
+                    return Err(Failure { message, ..overloaded });
+                }
+                None => Failure::new(FailureKind::Credentials, NOT_FOUND).with_source(error),
+            },
             Err(elapsed) => Failure::new(FailureKind::Credentials, NOT_FOUND).with_source(elapsed),
         };
         *last_failure = Some((Instant::now(), failure.clone()));
@@ -200,7 +206,13 @@ impl HttpConnector for Unsigned {
 #[async_trait::async_trait]
 impl HttpService for Unsigned {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        self.0.send(request).await.map_err(Failure::into_http)
+        let response = self.0.send(request).await.map_err(Failure::into_http)?;
+        let failure = Failure::from_answer(response.status(), response.headers(), &[]);
+        match failure.retryability() {
+            // Such answers may pass: the one retry loop is ours.
+            Retryability::Transient | Retryability::Throttled => Err(failure.into_http()),
+            Retryability::Permanent | Retryability::Unreachable => Ok(response),
+        }
     }
 }
 
@@ -212,7 +224,6 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::store::failure::Retryability;
     use crate::store::transport::TransportConfig;
 
     #[tokio::test]
@@ -238,8 +249,8 @@ mod tests {
         let config = TransportConfig { proxy_from_env: false, ..TransportConfig::default() };
         let transport = Transport::new(&config).unwrap();
         let credentials = Credentials::new(CredentialSource::Environment(variables), &transport).unwrap();
-        let failure = credentials.current().await.err().expect("no credentials");
+        let failure = credentials.current().await.expect_err("no credentials");
         // A 503 of the provider ends every request under way as a wrong setting would.
-        assert_eq!(failure.retryability(), Retryability::Transient, "{failure:?}");
+        assert_eq!(failure.retryability(), Retryability::Throttled, "{failure:?}");
     }
 }

@@ -89,6 +89,11 @@ impl Failure {
             .unwrap_or_else(|| Self::new(FailureKind::Interrupted, "the answer was cut off").with_source(error))
     }
 
+    /// The error answer that `error` comes from, if it does.
+    pub(super) fn answered(error: &object_store::Error) -> Option<Self> {
+        Self::within(error).filter(|failure| failure.kind == FailureKind::Answer)
+    }
+
     fn within(error: &(dyn StdError + 'static)) -> Option<Self> {
         let mut cause = Some(error);
         while let Some(current) = cause {
@@ -125,12 +130,29 @@ impl Failure {
         Some(Self::from_answer(status, headers, body))
     }
 
-    pub(crate) fn is_code(&self, code: &str) -> bool {
+    pub(super) fn is_code(&self, code: &str) -> bool {
         self.code.as_deref() == Some(code)
     }
 
-    pub(crate) fn has_status(&self, status: StatusCode) -> bool {
+    pub(super) fn has_status(&self, status: StatusCode) -> bool {
         self.status == Some(status)
+    }
+
+    /// Whether a condition of the request does not hold (HTTP 412).
+    pub(crate) fn is_precondition_failed(&self) -> bool {
+        self.has_status(StatusCode::PRECONDITION_FAILED)
+    }
+
+    /// Whether the server may have done what it was asked nevertheless.
+    pub(crate) fn may_be_carried_out(&self) -> bool {
+        match self.kind {
+            FailureKind::Connect | FailureKind::Credentials | FailureKind::Request => false,
+            FailureKind::Timeout | FailureKind::Interrupted | FailureKind::Malformed => true,
+            FailureKind::Answer => {
+                self.retryability() == Retryability::Transient
+                    && self.status.is_some_and(|status| status.is_server_error() || status.is_success())
+            }
+        }
     }
 
     /// Decided from the kind, the S3 code and the status, in this order.

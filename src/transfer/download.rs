@@ -6,7 +6,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
-use http::StatusCode;
 
 use crate::address::Location;
 use crate::error::{Error, ErrorKind, Result};
@@ -56,8 +55,12 @@ pub(crate) async fn download(
                     retry.progressed();
                 }
                 farthest = farthest.max(reached);
-                let resuming = progress.is_some();
-                retry.wait(failure).await.map_err(|error| if resuming { named_change(error) } else { error })?;
+                // Only a resumed request is conditional.
+                if failure.is_precondition_failed() {
+                    let attempts = retry.attempts();
+                    return Err(changed().with_attempts(attempts).with_source(failure.into_error(attempts)));
+                }
+                retry.wait(failure).await?;
             }
         }
     }
@@ -193,15 +196,6 @@ async fn receive(incoming: Incoming, current: &mut Progress) -> Result<(), Stopp
 
 fn changed() -> Error {
     Error::new(ErrorKind::Changed, "the object was replaced while it was read")
-}
-
-/// A resumed request is conditional: its 412 says that the object is another.
-fn named_change(error: Error) -> Error {
-    if error.status() == Some(StatusCode::PRECONDITION_FAILED.as_u16()) {
-        let attempts = error.attempts();
-        return changed().with_attempts(attempts).with_source(error);
-    }
-    error
 }
 
 /// Gathers the bytes of an object and writes them off the async threads, while the next ones arrive.
