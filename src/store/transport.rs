@@ -361,6 +361,7 @@ impl Connection for Stream {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncReadExt as _;
     use tokio::net::TcpListener;
 
     use super::*;
@@ -381,16 +382,20 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
             let proxies = Matcher::builder().all(format!("{scheme}://user:hunter2@{address}")).build();
-            let connector = Connector {
-                tcp: HttpConnector::new(),
-                proxies: Arc::new(proxies),
-                idle_timeout: Duration::from_secs(1),
-            };
+            let mut tcp = HttpConnector::new();
+            tcp.enforce_http(false);
+            let connector = Connector { tcp, proxies: Arc::new(proxies), idle_timeout: Duration::from_secs(1) };
             for destination in ["https://s3.invalid/", "http://s3.invalid/"] {
                 let (mut connector, destination) = (connector.clone(), Uri::from_static(destination));
+                let spoken_to = async {
+                    let (mut connection, _) = listener.accept().await.unwrap();
+                    let mut heard = [0; 256];
+                    let length = connection.read(&mut heard).await.unwrap();
+                    String::from_utf8_lossy(&heard[..length]).into_owned()
+                };
                 let error = tokio::select! {
                     connected = connector.call(destination) => connected.err().expect("no connection"),
-                    _ = listener.accept() => panic!("a {scheme} proxy was spoken to in plain text"),
+                    heard = spoken_to => panic!("a {scheme} proxy was told {heard:?}"),
                 };
                 let error = error.to_string();
                 assert!(error.contains(scheme) && !error.contains("hunter2"), "{error}");
