@@ -201,7 +201,7 @@ impl ClientBuilder {
                 .map(|(name, url)| parse_endpoint(name, url))
                 .transpose()?,
         };
-        let anonymous = environment.or(self.anonymous, "AWS_SKIP_SIGNATURE", false)?;
+        let anonymous = environment.flag(self.anonymous, "AWS_SKIP_SIGNATURE")?;
         let credentials = match self.credentials {
             Some(Credentials { access_key_id, secret_access_key, session_token }) => {
                 CredentialSource::Static { access_key_id, secret_access_key, session_token }
@@ -209,6 +209,11 @@ impl ClientBuilder {
             None if anonymous => CredentialSource::Anonymous,
             None => CredentialSource::Environment(environment.aws()),
         };
+        for (name, limit) in [("connect_timeout", self.connect_timeout), ("idle_timeout", self.idle_timeout)] {
+            if limit.is_some_and(|limit| limit.is_zero()) {
+                return Err(Error::new(ErrorKind::Config, format!("the {name} is 0; no request could end")));
+            }
+        }
         let defaults = TransportConfig::default();
         let transport = TransportConfig {
             roots: self.tls_roots,
@@ -225,7 +230,7 @@ impl ClientBuilder {
         let store = StoreConfig {
             endpoint,
             region,
-            virtual_host_style: environment.or(self.virtual_host_style, "AWS_VIRTUAL_HOSTED_STYLE_REQUEST", false)?,
+            virtual_host_style: environment.flag(self.virtual_host_style, "AWS_VIRTUAL_HOSTED_STYLE_REQUEST")?,
             credentials,
             transport,
         };
@@ -393,6 +398,16 @@ impl Environment {
         }
     }
 
+    /// The setting of a builder, else the variable in any of the usual spellings, else false.
+    fn flag(&self, setting: Option<bool>, name: &str) -> Result<bool> {
+        let Some(text) = self.get(name).filter(|_| setting.is_none()) else { return Ok(setting.unwrap_or(false)) };
+        match text.to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" => Ok(true),
+            "false" | "0" | "no" | "off" => Ok(false),
+            _ => Err(Error::new(ErrorKind::Config, format!("{name} is {text:?}, which is neither true nor false"))),
+        }
+    }
+
     fn aws(&self) -> BTreeMap<String, String> {
         self.0
             .iter()
@@ -425,6 +440,25 @@ mod tests {
         assert_eq!(client.parts().tmproot, PathBuf::from("/somewhere"));
         let client = Client::builder().concurrency(5).build_in(&environment(&variables)).unwrap();
         assert_eq!(client.parts().concurrency, 5);
+    }
+
+    #[test]
+    fn flags_have_the_usual_spellings() {
+        let environment = environment(&[("ON", "True"), ("ONE", "1"), ("OFF", "no"), ("ODD", "maybe")]);
+        assert!(environment.flag(None, "ON").unwrap() && environment.flag(None, "ONE").unwrap());
+        assert!(!environment.flag(None, "OFF").unwrap() && !environment.flag(None, "UNSET").unwrap());
+        assert!(!environment.flag(Some(false), "ON").unwrap());
+        assert!(environment.flag(None, "ODD").unwrap_err().to_string().contains("ODD"));
+    }
+
+    #[test]
+    fn a_timeout_of_nothing_is_refused() {
+        for builder in
+            [Client::builder().idle_timeout(Duration::ZERO), Client::builder().connect_timeout(Duration::ZERO)]
+        {
+            let error = builder.build_in(&environment(&[])).unwrap_err();
+            assert!(error.kind() == ErrorKind::Config && error.to_string().contains("timeout"), "{error}");
+        }
     }
 
     #[test]

@@ -241,7 +241,8 @@ impl S3Object {
     }
 
     /// Moves the local copy to `destination` and replaces what is there. While clones of this object hold the file, it is
-    /// copied instead. Either way `destination` is never half a file. Only its owner may read the file (mode 0600).
+    /// copied instead. Either way `destination` is never half a file. Only its owner may read the file (mode 0600). When that
+    /// fails, the local copy goes with this object, unless a clone of it is kept.
     ///
     /// # Errors
     ///

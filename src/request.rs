@@ -22,7 +22,7 @@ use crate::store::ByteRange;
 /// | `o` | none or negative | from `o` to the end |
 /// | none | `-n` | the last `n` bytes; the whole object when it is shorter |
 ///
-/// A length of 0, and an offset at or after the object's end, are [`ErrorKind::InvalidRange`].
+/// A length of 0, an offset at or after the object's end, and any range of an empty object are [`ErrorKind::InvalidRange`].
 ///
 /// ```
 /// use s3flow::S3GetObject;
