@@ -204,7 +204,10 @@ fn check_usage(cli: &Cli) -> Result<(), clap::Error> {
         }
     };
     if nothing && keys_from.is_none() {
-        return error(UsageError::MissingRequiredArgument, "nothing to do: name a KEY, or use --keys-from");
+        return error(
+            UsageError::MissingRequiredArgument,
+            "nothing to do: name a KEY (for ls a PREFIX, or --s3root), or use --keys-from",
+        );
     }
     if *json && matches!(&cli.command, Command::Get(get) if get.out.is_none()) {
         return error(

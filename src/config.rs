@@ -159,7 +159,7 @@ impl ClientBuilder {
         self
     }
 
-    /// How long a request may wait without a byte moving. There is no limit to how long a request takes that gets on.
+    /// How long a request may wait without a byte moving. There is no limit to how long a request may take while bytes move.
     pub fn idle_timeout(mut self, limit: Duration) -> Self {
         self.idle_timeout = Some(limit);
         self

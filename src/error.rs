@@ -64,8 +64,6 @@ pub enum ErrorKind {
     Timeout,
     /// The server could not be reached, or connections to it broke, on every attempt.
     Network,
-    /// What arrived is not what the server announced.
-    Integrity,
     /// The object was replaced while it was read.
     Changed,
     /// The scope was closed.
@@ -76,8 +74,15 @@ pub enum ErrorKind {
     Config,
     /// The server does not know what is asked of it, or its answer is not one of S3.
     Unsupported,
-    /// Anything else; [`Error::code`] tells what the server called it.
+    /// Anything else, such as an `InternalError` that stayed; [`Error::code`] tells what the server called it.
     Other,
+}
+
+impl fmt::Display for ErrorKind {
+    /// Its name, as a label of a metric wants it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
 }
 
 impl Error {
@@ -126,7 +131,7 @@ impl Error {
     }
 
     pub(crate) fn with_index(mut self, index: usize) -> Self {
-        self.0.index.get_or_insert(index);
+        self.0.index = Some(index);
         self
     }
 
@@ -191,7 +196,7 @@ impl Error {
         self.0.attempts
     }
 
-    /// Which input of a many-operation this belongs to, counted from 0.
+    /// Which input of a many-operation this belongs to, counted from 0; of a chain of them, an input of the last.
     #[must_use]
     pub fn index(&self) -> Option<usize> {
         self.0.index

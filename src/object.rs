@@ -126,7 +126,9 @@ impl S3Object {
         &self.facts.url
     }
 
-    /// The key as it was asked for: the suffix after [`prefix`](Self::prefix), or the whole URL when there is none.
+    /// The key as it was asked for, without the slashes in front: the suffix after [`prefix`](Self::prefix), or the whole URL
+    /// when there is none. Of a listing it is relative to the prefix listed, and not to the scope's root: to fetch what was
+    /// listed, give the object itself to a get.
     #[must_use]
     pub fn key(&self) -> &str {
         &self.facts.address.key
@@ -138,7 +140,8 @@ impl S3Object {
         self.facts.address.prefix.as_deref()
     }
 
-    /// The local copy. The file is complete, and is not changed any more.
+    /// The local copy. The file is complete, and is not changed any more. It goes with the last clone of this object: keep the
+    /// object as long as the path is used, or call [`keep`](Self::keep).
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         self.file.as_deref().map(FileLease::path)
@@ -300,7 +303,7 @@ impl PutReceipt {
         Self { index, url, address, uploaded: false, etag: None, version_id: None }
     }
 
-    /// The key as it was given.
+    /// The key as it was given, without the slashes in front; of an empty one, the URL of the root.
     #[must_use]
     pub fn key(&self) -> &str {
         &self.address.key

@@ -93,6 +93,12 @@ impl From<&str> for S3GetObject {
     }
 }
 
+impl From<&&str> for S3GetObject {
+    fn from(key: &&str) -> Self {
+        Self::new(*key)
+    }
+}
+
 impl From<String> for S3GetObject {
     fn from(key: String) -> Self {
         Self::new(key)
@@ -151,7 +157,17 @@ impl S3PutObject {
     }
 
     /// User metadata: names, and anything that JSON can say. Stored as Metaflow stores it, so that Python reads it; at most
-    /// 2 KB in all.
+    /// 2 KB in all. For values of several types, or the metadata of another object:
+    ///
+    /// ```
+    /// # use s3flow::{S3Object, S3PutObject};
+    /// # fn example(object: S3Object) {
+    /// use serde_json::json;
+    ///
+    /// let mixed = S3PutObject::new("k", "v").metadata([("epoch", json!(3)), ("owner", json!("me"))]);
+    /// let copied = S3PutObject::new("k", "v").metadata(object.metadata().cloned().unwrap_or_default());
+    /// # }
+    /// ```
     pub fn metadata<K, V>(mut self, metadata: impl IntoIterator<Item = (K, V)>) -> Self
     where
         K: Into<String>,
@@ -191,7 +207,7 @@ impl<K: Into<String>, V: Into<PutValue>> From<(K, V)> for S3PutObject {
 /// The bytes of an object to put: from `&str`, `String`, `&[u8]`, `Vec<u8>` or [`Bytes`].
 ///
 /// At most 5 GiB, S3's limit for one request.
-#[derive(Clone, PartialEq, Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct PutValue(pub(crate) Bytes);
 
 impl std::fmt::Debug for PutValue {
@@ -209,6 +225,24 @@ impl From<&str> for PutValue {
 impl From<String> for PutValue {
     fn from(text: String) -> Self {
         Self(text.into())
+    }
+}
+
+impl From<&String> for PutValue {
+    fn from(text: &String) -> Self {
+        text.as_str().into()
+    }
+}
+
+impl From<&Vec<u8>> for PutValue {
+    fn from(bytes: &Vec<u8>) -> Self {
+        bytes.as_slice().into()
+    }
+}
+
+impl From<&Bytes> for PutValue {
+    fn from(bytes: &Bytes) -> Self {
+        Self(bytes.clone())
     }
 }
 

@@ -92,8 +92,8 @@ impl fmt::Debug for Client {
 /// # Keys
 ///
 /// With an [`s3root`](S3Builder::s3root), a key is a suffix of it (slashes in front are ignored, and an empty key is the root
-/// itself). Without one, a key is a whole `s3://bucket/key` URL. Either way the key is used byte for byte: nothing in it is
-/// decoded or normalised.
+/// itself). Without one, a key is a whole `s3://bucket/key` URL. Apart from those slashes, a key is used byte for byte: nothing
+/// in it is decoded or normalised.
 ///
 /// # Files
 ///
@@ -104,7 +104,8 @@ impl fmt::Debug for Client {
 ///
 /// # Runtime
 ///
-/// Operations need a tokio runtime with its time and I/O drivers enabled.
+/// Operations need a tokio runtime with its time and I/O drivers enabled, and panic elsewhere. A builder becomes a future by
+/// `.await`; what wants a `Future` itself, such as `tokio::spawn`, takes `s3.get("k").into_future()`.
 #[derive(Clone)]
 pub struct S3 {
     inner: Arc<Inner>,
@@ -184,8 +185,8 @@ impl S3 {
 
     /// Downloads the objects that a stream names, which may be endless: it is read no further than the concurrency allows.
     ///
-    /// The items are whatever [`get_many`](Self::get_many) takes, or `Result`s of it: a listing can be fetched as it comes.
-    /// An error of the input is an item of the output.
+    /// The items are whatever [`get_many`](Self::get_many) takes, or `Result`s of it with this crate's [`Error`](crate::Error):
+    /// a listing can be fetched as it comes. An error of the input is an item of the output.
     ///
     /// ```
     /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
@@ -261,6 +262,9 @@ impl S3 {
     /// A prefix is a directory: `2026` lists `2026/x` and not `2026-old/x`. An empty one is the root itself. A directory's own
     /// marker object (`2026/`) is an object like any other.
     ///
+    /// To fetch what is listed, give the objects themselves to [`get`](Self::get), [`get_many`](Self::get_many) or
+    /// [`get_from`](Self::get_from): their `key()` is relative to the prefix listed and not to the root.
+    ///
     /// ```
     /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
     /// for object in s3.list_recursive(["2025", "2026"]).await? {
@@ -272,9 +276,10 @@ impl S3 {
     pub fn list_recursive<I>(&self, prefixes: I) -> ListRecursive
     where
         I: IntoIterator,
-        I::Item: Into<String>,
+        I::Item: AsRef<str>,
     {
-        ListRecursive::new(self.clone(), prefixes.into_iter().map(Into::into).collect())
+        let prefixes = prefixes.into_iter().map(|prefix| prefix.as_ref().to_owned()).collect();
+        ListRecursive::new(self.clone(), prefixes)
     }
 
     /// Ends the scope: its operations under way end with [`ErrorKind::Closed`](crate::ErrorKind::Closed), as every later one

@@ -1,5 +1,6 @@
 //! The temporary directory of a scope: file names, and who keeps which file alive. Knows files and nothing of S3.
 
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, Write as _};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,6 @@ use crate::blocking::{Workers, blocking};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Where the files of a scope go. The directory is made at the first use.
-#[derive(Debug)]
 pub(crate) struct Scope {
     tmproot: PathBuf,
     workers: Arc<Workers>,
@@ -109,6 +109,16 @@ impl Scope {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Arc<Directory>>> {
         self.directory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { tmproot, workers: _, directory: _, closed } = self;
+        f.debug_struct("Scope")
+            .field("tmproot", tmproot)
+            .field("closed", &closed.is_cancelled())
+            .finish_non_exhaustive()
     }
 }
 

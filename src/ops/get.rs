@@ -24,11 +24,14 @@ use crate::transfer::{self, Downloaded};
 /// [`Changed`](crate::ErrorKind::Changed) when the object was replaced while it was read;
 /// [`Network`](crate::ErrorKind::Network), [`Timeout`](crate::ErrorKind::Timeout) and
 /// [`Throttled`](crate::ErrorKind::Throttled) after the attempts are used up; [`Io`](crate::ErrorKind::Io) and
-/// [`InsufficientDiskSpace`](crate::ErrorKind::InsufficientDiskSpace) when the file cannot be written.
+/// [`InsufficientDiskSpace`](crate::ErrorKind::InsufficientDiskSpace) when the file cannot be written;
+/// [`Closed`](crate::ErrorKind::Closed) after [`S3::close`]; [`Config`](crate::ErrorKind::Config) when no credentials are
+/// found; [`Unsupported`](crate::ErrorKind::Unsupported) when the answer is not one of S3; and
+/// [`Other`](crate::ErrorKind::Other).
 ///
 /// # Cancel safety
 ///
-/// Dropping the future ends the request and removes what was written.
+/// Dropping the future ends the request and removes what was written; a write under way ends first.
 #[derive(Debug, Clone)]
 #[must_use = "a get does nothing unless it is awaited"]
 pub struct Get {
@@ -108,17 +111,23 @@ fn still_open(s3: &S3, object: S3Object) -> Result<S3Object> {
 /// [`S3::get_many`] and [`S3::get_from`].
 ///
 /// Every input yields exactly one item, which tells by its `index()` which input it belongs to. An error is an item too, and
-/// the stream goes on after it; it is the errors of [`Get`]. Awaited, the first error wins and cancels the rest.
+/// the stream goes on after it.
 ///
 /// At most [`concurrency`](Self::concurrency) objects are under way or waiting to be taken, so a slow consumer holds the
-/// stream back, and objects that are dropped as they come leave at most so many files on disk. Downloads under way go on
+/// stream back, and objects that are dropped as they come leave at most that many files on disk. Downloads under way go on
 /// while nobody polls the stream.
 ///
 /// The settings are made before the first poll; later ones have no effect.
 ///
+/// # Errors
+///
+/// Each item: one of those of [`Get`]. Awaited, the first one, which cancels the rest. A concurrency of 0 is one
+/// [`Config`](crate::ErrorKind::Config) error without an index.
+///
 /// # Cancellation
 ///
-/// Dropping the stream, or the future, ends its requests and removes the files that were not taken.
+/// Dropping the stream, or the future, ends its requests and removes the files that were not taken; a write under way ends
+/// first.
 #[must_use = "a get_many does nothing unless it is polled or awaited"]
 pub struct GetMany {
     s3: S3,

@@ -108,12 +108,16 @@ async fn put(s3: S3, index: usize, object: S3PutObject, overwrite: bool) -> Resu
 
 /// Many uploads: a stream of receipts as they complete, or awaited, a `Vec` in the order given. Made by [`S3::put_many`].
 ///
-/// Every input yields one item, or, with `overwrite(false)`, every input that was stored: as in Metaflow, those that existed
-/// are left out. An error is an item too, and the stream goes on after it; it is the errors of [`Put`]. Awaited, the first
-/// error wins and cancels the rest.
+/// Every input yields one item; with `overwrite(false)`, those that existed are left out, as in Metaflow. An error is an item
+/// too, and the stream goes on after it.
 ///
 /// At most [`concurrency`](Self::concurrency) uploads are under way or waiting to be taken. The settings are made before the
 /// first poll; later ones have no effect.
+///
+/// # Errors
+///
+/// Each item: one of those of [`Put`]. Awaited, the first one, which cancels the rest. A concurrency of 0 is one
+/// [`Config`](crate::ErrorKind::Config) error without an index.
 ///
 /// # Cancellation
 ///

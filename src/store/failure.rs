@@ -29,9 +29,9 @@ pub(crate) struct Failure {
 pub(crate) enum FailureKind {
     /// The server answered with an error.
     Answer,
-    /// No connection was made.
+    /// No connection was made, or none in time.
     Connect,
-    /// Nothing moved for longer than the idle timeout, or a connection took too long.
+    /// Nothing moved for longer than the idle timeout.
     Timeout,
     /// The connection ended before the answer did.
     Interrupted,
@@ -220,7 +220,7 @@ impl Failure {
             Some("ExpiredToken" | "InvalidToken" | "TokenRefreshRequired") => return ErrorKind::AccessDenied,
             Some("InvalidBucketName") => return ErrorKind::InvalidUrl,
             Some("KeyTooLongError") => return ErrorKind::InvalidUrl,
-            Some("MetadataTooLarge" | "EntityTooLarge") => return ErrorKind::InvalidObject,
+            Some("MetadataTooLarge" | "EntityTooLarge" | "InvalidObjectState") => return ErrorKind::InvalidObject,
             Some("NotImplemented") => return ErrorKind::Unsupported,
             _ => {}
         }

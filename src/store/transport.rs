@@ -180,12 +180,12 @@ fn tls_config(trusted: TlsRoots, ca_certificates: &[Vec<u8>]) -> Result<rustls::
     for pem in ca_certificates {
         let certificates = CertificateDer::pem_slice_iter(pem)
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| format!("not PEM certificates: {error}"))?;
+            .map_err(|error| format!("a ca_certificate does not hold PEM certificates: {error}"))?;
         if certificates.is_empty() {
-            return Err("no PEM certificate in it".to_owned());
+            return Err("a ca_certificate holds no PEM certificate".to_owned());
         }
         for certificate in certificates {
-            roots.add(certificate).map_err(|error| format!("not a usable certificate: {error}"))?;
+            roots.add(certificate).map_err(|error| format!("a ca_certificate holds no usable certificate: {error}"))?;
         }
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -68,7 +68,8 @@ pub(crate) async fn download(
     let Some(Progress { head, wanted, sink, .. }) = progress else {
         return Err(Failure::new(FailureKind::Malformed, "a download without an answer").into_error(attempts));
     };
-    Ok(Downloaded { head, offset: wanted.start, file: sink.finish().await? })
+    let file = sink.finish().await.map_err(|error| error.with_attempts(attempts))?;
+    Ok(Downloaded { head, offset: wanted.start, file })
 }
 
 /// What the attempts so far have achieved.

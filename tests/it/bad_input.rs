@@ -54,7 +54,7 @@ async fn a_root_that_is_no_s3_url_is_refused() {
     let fixture = Fixture::new().await;
     for root in ["bucket/prefix", "http://bucket", "", "s3://", "s3:///x", "S3://bucket"] {
         let error = fixture.scope().s3root(root).build().unwrap_err();
-        assert_refused(&error, ErrorKind::InvalidUrl, root);
+        assert_refused(&error, ErrorKind::InvalidUrl, &format!("the s3root {root:?}"));
     }
 }
 

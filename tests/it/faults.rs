@@ -134,10 +134,12 @@ async fn an_object_that_is_replaced_while_it_is_read_is_changed_and_never_mixed(
     let fixture = Fixture::new().await;
     fixture.server.put_object("bucket", "k", vec![b'a'; 4 << 20]);
     fixture.server.inject(Fault::close_after(1 << 20).on_call(1));
-    // Held between the two attempts, so that the object can be replaced.
     let get = tokio::spawn(fixture.s3.get("k").into_future());
-    fixture.server.wait_until(|log| log.len() == 1 && log[0].finish().is_some()).await;
+    fixture.wait_until(|log| log.len() == 1 && log[0].finish().is_some()).await;
+    // The second attempt is held until the object is another.
+    fixture.server.hold();
     fixture.server.put_object("bucket", "k", vec![b'b'; 4 << 20]);
+    fixture.server.release();
     let error = get.await.unwrap().unwrap_err();
     assert_eq!((error.kind(), error.url()), (ErrorKind::Changed, Some("s3://bucket/k")), "{error}");
     assert_eq!(fixture.files(), 0);

@@ -2,7 +2,7 @@
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use s3flow::ErrorKind;
-use s3flow::testing::{Fault, Operation, S3Server};
+use s3flow::testing::{Fault, Finish, Operation, S3Server};
 
 use crate::support::{Fixture, count, poll_once};
 
@@ -38,14 +38,14 @@ async fn a_listing_runs_one_page_ahead_and_no_further() {
     let fixture = with_pages_of(10, &["a"], 100).await;
     let mut listing = fixture.s3.list_recursive(["a"]);
     listing.next().await.unwrap().unwrap();
-    fixture.server.wait_until(|log| count(log, Operation::ListObjectsV2) == 2 && log[1].status().is_some()).await;
+    fixture.wait_until(|log| count(log, Operation::ListObjectsV2) == 2 && log[1].status().is_some()).await;
     // The rest of the first page needs no request, and the third page is asked for with the first object of the second.
     for _ in 1..10 {
         listing.next().await.unwrap().unwrap();
     }
     assert_eq!(count(&fixture.server.log(), Operation::ListObjectsV2), 2);
     listing.next().await.unwrap().unwrap();
-    fixture.server.wait_until(|log| count(log, Operation::ListObjectsV2) == 3).await;
+    fixture.wait_until(|log| count(log, Operation::ListObjectsV2) == 3).await;
 }
 
 #[tokio::test]
@@ -56,7 +56,9 @@ async fn at_most_concurrency_prefixes_are_listed_at_a_time() {
         fixture.server.hold();
         let mut listing = fixture.s3.list_recursive(prefixes).concurrency(2).ordered(ordered);
         assert!(poll_once(&mut listing).await.is_pending());
-        fixture.server.wait_until(|log| log.len() == 2).await;
+        fixture.wait_until(|log| log.len() >= 2).await;
+        assert!(poll_once(&mut listing).await.is_pending());
+        assert_eq!(fixture.server.log().len(), 2);
         fixture.server.release();
         let listed: Vec<_> = listing.try_collect().await.unwrap();
         assert_eq!(listed.len(), 6);
@@ -90,11 +92,14 @@ async fn a_failed_page_is_asked_for_again() {
 #[tokio::test]
 async fn a_dropped_listing_sends_nothing_more() {
     let fixture = with_pages_of(2, &["a"], 100).await;
-    let mut listing = fixture.s3.list_recursive(["a"]);
-    listing.next().await.unwrap().unwrap();
     fixture.server.hold();
-    fixture.server.wait_until(|log| log.len() >= 2).await;
+    let mut listing = fixture.s3.list_recursive(["a"]);
+    assert!(poll_once(&mut listing).await.is_pending());
+    fixture.wait_until(|log| log.len() == 1).await;
     drop(listing);
-    // Held requests end only with their connections.
-    fixture.server.wait_for_connections(|open| open <= 1).await;
+    // A held request ends only with its connection.
+    fixture.connections_end(0).await;
+    fixture.server.release();
+    let log = fixture.server.log();
+    assert_eq!((log.len(), log[0].finish()), (1, Some(Finish::ClientGone)));
 }

@@ -63,10 +63,10 @@ async fn close_ends_operations_under_way() {
     fixture.server.put_object("bucket", "k", vec![1; 4 << 20]);
     fixture.server.inject(Fault::stall_after(2 << 20));
     let get = tokio::spawn(fixture.s3.get("k").into_future());
-    fixture.server.wait_until(|log| log.len() == 1).await;
+    fixture.wait_until(|log| log.len() == 1).await;
     fixture.s3.close().await.unwrap();
     assert_eq!(get.await.unwrap().unwrap_err().kind(), ErrorKind::Closed);
-    fixture.server.wait_for_connections(|open| open == 0).await;
+    fixture.connections_end(0).await;
     assert_eq!(fixture.files(), 0);
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::task::Poll;
+use std::time::Duration;
 
 use futures::Stream;
 use s3flow::testing::{LoggedRequest, Operation, S3Server};
@@ -20,8 +21,9 @@ impl Fixture {
         Self::of(S3Server::start().await.unwrap())
     }
 
+    /// With an idle timeout that no test reaches: what ends, ends because the client lets go.
     pub(crate) fn of(server: S3Server) -> Self {
-        let client = server.client_builder().build().unwrap();
+        let client = server.client_builder().idle_timeout(Duration::from_secs(3600)).build().unwrap();
         Self::with_client(server, client)
     }
 
@@ -45,9 +47,27 @@ impl Fixture {
         keys
     }
 
+    /// Waits for the server's log; a promise that is not kept is a failure and not a hang.
+    pub(crate) async fn wait_until(&self, condition: impl FnMut(&[LoggedRequest]) -> bool + Send) {
+        in_time("the requests come", self.server.wait_until(condition)).await;
+    }
+
+    /// Waits until the client has let go of all connections but so many.
+    pub(crate) async fn connections_end(&self, at_most: usize) {
+        in_time("the client lets go", self.server.wait_for_connections(|open| open <= at_most)).await;
+    }
+
     /// How many files the scopes have on disk.
     pub(crate) fn files(&self) -> usize {
         files_below(self.tmproot.path())
+    }
+}
+
+/// Far less than the timeouts of the client, and more than a busy machine needs.
+pub(crate) async fn in_time<T>(what: &str, promise: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(Duration::from_secs(20), promise).await {
+        Ok(kept) => kept,
+        Err(_) => panic!("within 20 s: {what}"),
     }
 }
 
