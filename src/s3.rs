@@ -97,10 +97,10 @@ impl fmt::Debug for Client {
 ///
 /// # Files
 ///
-/// The scope's directory, `s3flow.` and six random characters in the `tmproot` with mode 0700, is made at the first download. It goes with
-/// [`close`](Self::close), or when the last clone of the scope and the last object with a file in it are dropped. That last
-/// drop removes the directory on the spot, which blocks the thread for as long as it takes; `close` does it elsewhere. A
-/// process that is killed leaves its directory behind.
+/// The scope's directory is made in the `tmproot` at the first download: `s3flow.` and six random characters, mode 0700. It
+/// goes with [`close`](Self::close), or when the last clone of the scope and the last object with a file in it are dropped.
+/// That last drop removes the directory on the spot, which blocks the thread for as long as it takes; `close` does it
+/// elsewhere. A process that is killed leaves its directory behind.
 ///
 /// # Runtime
 ///
