@@ -190,7 +190,7 @@ impl Error {
         self.0.request_id.as_deref()
     }
 
-    /// How many requests were sent; 0 when the call failed before the first.
+    /// How many times the request that failed was sent; 0 when the call failed before it.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.0.attempts

@@ -63,17 +63,12 @@ async fn info(s3: &S3, address: &Address) -> Result<S3Object> {
         Err(error) if error.is_not_found() => {
             // The answer to a HEAD has no body that tells a missing key from a missing bucket.
             let bucket = address.location.bucket();
-            let asked = |more: u32| error.attempts() + more;
-            return match transfer::request(&client.retry, || client.store.bucket_exists(bucket)).await {
-                Ok(true) => Err(error),
-                Ok(false) => Err(Error::new(ErrorKind::NoSuchBucket, "the bucket does not exist")
-                    .with_answer(error.status(), None, error.request_id().map(str::to_owned))
-                    .with_attempts(asked(1))),
-                Err(other) => {
-                    let more = other.attempts();
-                    Err(other.with_attempts(asked(more)))
-                }
-            };
+            if transfer::request(&client.retry, || client.store.bucket_exists(bucket)).await? {
+                return Err(error);
+            }
+            return Err(Error::new(ErrorKind::NoSuchBucket, "the bucket does not exist")
+                .with_answer(error.status(), None, error.request_id().map(str::to_owned))
+                .with_attempts(error.attempts()));
         }
         head => head?,
     };

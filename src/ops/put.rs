@@ -100,7 +100,7 @@ async fn put(s3: S3, index: usize, object: S3PutObject, overwrite: bool) -> Resu
     };
     match s3.scope().unless_closed(upload).await {
         Ok(stored) => Ok(PutReceipt::stored(index, address, stored)),
-        // 412: the condition that the key is absent does not hold.
+        // The condition of the put was that the key is absent.
         Err(error) if error.kind() == ErrorKind::Changed && !overwrite => Ok(PutReceipt::existed(index, address)),
         Err(error) => Err(error.with_operation("put", Some(address.location.url()))),
     }

@@ -81,18 +81,29 @@ impl Credentials {
             }
             CredentialSource::Environment(variables) => variables,
         };
-        let is_set = |name: &str| variables.get(name).is_some_and(|value| !value.is_empty());
-        if is_set("AWS_ACCESS_KEY_ID") != is_set("AWS_SECRET_ACCESS_KEY") {
-            return Err(
-                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are needed together; only one of them is set".to_owned()
-            );
+        let get = |name: &str| variables.get(name).filter(|value| !value.is_empty()).cloned();
+        match (get("AWS_ACCESS_KEY_ID"), get("AWS_SECRET_ACCESS_KEY")) {
+            (Some(key_id), Some(secret_key)) => {
+                let token = get("AWS_SESSION_TOKEN");
+                return Ok(Self::Static(Arc::new(AwsCredential { key_id, secret_key, token })));
+            }
+            (None, None) => {}
+            _ => {
+                let problem =
+                    "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are needed together; only one of them is set";
+                return Err(problem.to_owned());
+            }
         }
-        let other_role = is_set("AWS_WEB_IDENTITY_TOKEN_FILE")
-            || is_set("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
-            || is_set("AWS_CONTAINER_CREDENTIALS_FULL_URI");
+        let other_role = [
+            "AWS_WEB_IDENTITY_TOKEN_FILE",
+            "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+        ]
+        .into_iter()
+        .any(|name| get(name).is_some());
         let instance_role_disabled =
-            variables.get("AWS_EC2_METADATA_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
-        if instance_role_disabled && !is_set("AWS_ACCESS_KEY_ID") && !other_role {
+            get("AWS_EC2_METADATA_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        if instance_role_disabled && !other_role {
             return Ok(Self::Chain(Chain::new(Arc::new(Nobody))));
         }
 
@@ -123,15 +134,12 @@ impl Credentials {
     }
 }
 
-/// Where requests go, and how, is ours to read.
+/// Whether a variable says whose role is taken. Where requests go, and how, is ours to read.
 fn says_who_signs(key: &AmazonS3ConfigKey) -> bool {
     use AmazonS3ConfigKey as Key;
     matches!(
         key,
-        Key::AccessKeyId
-            | Key::SecretAccessKey
-            | Key::Token
-            | Key::WebIdentityTokenFile
+        Key::WebIdentityTokenFile
             | Key::RoleArn
             | Key::RoleSessionName
             | Key::StsEndpoint

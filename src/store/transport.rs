@@ -73,12 +73,12 @@ impl Default for TransportConfig {
 /// How long an unused connection is kept. A server that closes it first costs a request another attempt.
 const POOL_IDLE: Duration = Duration::from_secs(15);
 
-type Pool = legacy::Client<Limited, HttpRequestBody>;
+type Pool = legacy::Client<TimedConnector, HttpRequestBody>;
 
 /// A pool of connections for each runtime: a connection moves only while its own runtime is driven.
 #[derive(Clone)]
 pub(super) struct Transport {
-    connector: Limited,
+    connector: TimedConnector,
     pools: Arc<RwLock<HashMap<runtime::Id, RuntimePool>>>,
     proxies: Arc<Matcher>,
 }
@@ -111,7 +111,7 @@ impl Transport {
             .https_or_http()
             .enable_http1()
             .wrap_connector(connector);
-        let connector = Limited { https, timeout: config.connect_timeout };
+        let connector = TimedConnector { https, timeout: config.connect_timeout };
         Ok(Self { connector, pools: Arc::default(), proxies })
     }
 
@@ -201,13 +201,13 @@ type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// Connects, TLS included, within a time.
 #[derive(Clone)]
-struct Limited {
+struct TimedConnector {
     https: HttpsConnector<Connector>,
     timeout: Duration,
 }
 
-impl Service<Uri> for Limited {
-    type Response = MaybeHttpsStream<Stream>;
+impl Service<Uri> for TimedConnector {
+    type Response = MaybeHttpsStream<WatchedStream>;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
@@ -236,7 +236,7 @@ struct Connector {
 }
 
 impl Connector {
-    async fn connect(mut self, destination: Uri) -> Result<Stream, BoxError> {
+    async fn connect(mut self, destination: Uri) -> Result<WatchedStream, BoxError> {
         let proxy = self.proxies.intercept(&destination);
         // In plain text, the password of a TLS proxy would be for all to read.
         if let Some(scheme) =
@@ -256,14 +256,18 @@ impl Connector {
             }
             Some(proxy) => (self.tcp.call(proxy.uri().clone()).await?, true),
         };
-        Ok(Stream { io, proxied, idle: IdleTimer { timeout: self.idle_timeout, waiting_since: None, sleep: None } })
+        Ok(WatchedStream {
+            io,
+            proxied,
+            idle: IdleTimer { timeout: self.idle_timeout, waiting_since: None, sleep: None },
+        })
     }
 }
 
 impl Service<Uri> for Connector {
-    type Response = Stream;
+    type Response = WatchedStream;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Stream, BoxError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<WatchedStream, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
@@ -275,7 +279,7 @@ impl Service<Uri> for Connector {
 }
 
 /// A connection that fails when it is waited for and nothing moves.
-struct Stream {
+struct WatchedStream {
     io: TokioIo<TcpStream>,
     proxied: bool,
     idle: IdleTimer,
@@ -310,7 +314,7 @@ impl IdleTimer {
     }
 }
 
-impl hyper::rt::Read for Stream {
+impl hyper::rt::Read for WatchedStream {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -322,7 +326,7 @@ impl hyper::rt::Read for Stream {
     }
 }
 
-impl hyper::rt::Write for Stream {
+impl hyper::rt::Write for WatchedStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.io).poll_write(cx, bytes);
@@ -352,7 +356,7 @@ impl hyper::rt::Write for Stream {
     }
 }
 
-impl Connection for Stream {
+impl Connection for WatchedStream {
     fn connected(&self) -> Connected {
         // A proxy wants the whole URL in the request line.
         self.io.connected().proxy(self.proxied)
