@@ -10,7 +10,7 @@ pub(crate) const MAX_KEY_BYTES: usize = 1024;
 const SCHEME: &str = "s3://";
 
 /// One object: a bucket, and a key that is not empty.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Location {
     bucket: Arc<str>,
     key: Arc<str>,
@@ -34,6 +34,13 @@ impl Location {
     /// An object that a listing named.
     pub(crate) fn listed(bucket: &Arc<str>, key: &str) -> Self {
         Self { bucket: Arc::clone(bucket), key: key.into() }
+    }
+
+    /// The object `name` in the directory of this one; at the bucket's root when the key would be too long.
+    pub(crate) fn beside(&self, name: &str) -> Self {
+        let directory = self.key.rfind('/').map_or("", |slash| &self.key[..=slash]);
+        let directory = if directory.len() + name.len() > MAX_KEY_BYTES { "" } else { directory };
+        Self { bucket: Arc::clone(&self.bucket), key: format!("{directory}{name}").into() }
     }
 
     pub(crate) fn bucket(&self) -> &str {

@@ -281,7 +281,7 @@ impl fmt::Debug for S3Object {
     }
 }
 
-/// What a put did.
+/// What a put or a copy did.
 #[derive(Debug, Clone)]
 pub struct PutReceipt {
     index: usize,

@@ -1,14 +1,16 @@
 //! What users ask for, as plain data.
 
-use bytes::Bytes;
-use serde_json::{Map, Value};
+mod put;
+mod value;
 
+pub use self::put::S3PutObject;
+pub use self::value::PutValue;
+pub(crate) use self::value::{ByteStream, Source};
 use crate::address::{Address, Root};
-use crate::encryption::Encryption;
+use crate::encryption::{CustomerKey, Encryption};
 use crate::error::{Error, ErrorKind, Result};
-use crate::metadata;
 use crate::object::S3Object;
-use crate::store::ByteRange;
+use crate::store::{ByteRange, ReadOptions};
 
 /// An object to get, or a range of it.
 ///
@@ -36,6 +38,8 @@ pub struct S3GetObject {
     target: Target,
     offset: Option<u64>,
     length: Option<i64>,
+    if_match: Option<String>,
+    customer_key: Option<CustomerKey>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -47,7 +51,11 @@ enum Target {
 impl S3GetObject {
     /// The whole object at `key`.
     pub fn new(key: impl Into<String>) -> Self {
-        Self { target: Target::Key(key.into()), offset: None, length: None }
+        Self::of(Target::Key(key.into()))
+    }
+
+    fn of(target: Target) -> Self {
+        Self { target, offset: None, length: None, if_match: None, customer_key: None }
     }
 
     /// The first byte to fetch, counted from 0.
@@ -62,6 +70,29 @@ impl S3GetObject {
         self
     }
 
+    /// Only the object with this ETag, in its quotes; any other is [`ErrorKind::Changed`].
+    pub fn if_match(mut self, etag: impl Into<String>) -> Self {
+        self.if_match = Some(etag.into());
+        self
+    }
+
+    /// The key that the object was stored with, when its encryption is [`Encryption::Customer`]; in place of the scope's.
+    pub fn customer_key(mut self, key: CustomerKey) -> Self {
+        self.customer_key = Some(key);
+        self
+    }
+
+    /// Whether it is of less than the whole object.
+    pub(crate) fn is_ranged(&self) -> bool {
+        self.offset.is_some() || self.length.is_some()
+    }
+
+    /// How the object is read in a scope with this encryption.
+    pub(crate) fn read_options<'a>(&'a self, scope: Option<&'a Encryption>) -> Result<ReadOptions<'a>> {
+        let customer_key = self.customer_key.as_ref().or_else(|| scope?.customer_key());
+        Ok(ReadOptions { range: self.range()?, if_match: self.if_match.as_deref(), customer_key })
+    }
+
     pub(crate) fn address(&self, root: &Root) -> Result<Address> {
         match &self.target {
             Target::Key(key) => root.object(key).map_err(|invalid| Error::new(ErrorKind::InvalidUrl, invalid.0)),
@@ -69,7 +100,7 @@ impl S3GetObject {
         }
     }
 
-    pub(crate) fn range(&self) -> Result<Option<ByteRange>> {
+    fn range(&self) -> Result<Option<ByteRange>> {
         Ok(match (self.offset, self.length) {
             (_, Some(0)) => return Err(Error::new(ErrorKind::InvalidRange, "the length of a range is 0")),
             (None, None) => None,
@@ -119,154 +150,7 @@ impl From<S3Object> for S3GetObject {
 
 impl From<&S3Object> for S3GetObject {
     fn from(object: &S3Object) -> Self {
-        Self { target: Target::Exact(object.address().clone()), offset: None, length: None }
-    }
-}
-
-/// An object to put: a key, a value, and what is stored with it.
-///
-/// Made from a pair `(key, value)`, or by [`new`](Self::new) to say more.
-///
-/// ```
-/// use s3flow::S3PutObject;
-///
-/// let object = S3PutObject::new("report.html", "<h1>42</h1>")
-///     .content_type("text/html")
-///     .metadata([("owner", "me")]);
-/// ```
-#[derive(Debug, Clone, PartialEq)]
-#[must_use = "an S3PutObject says what to put; give it to put_many"]
-pub struct S3PutObject {
-    pub(crate) key: String,
-    pub(crate) value: PutValue,
-    pub(crate) content_type: Option<String>,
-    pub(crate) metadata: Option<Map<String, Value>>,
-    pub(crate) encryption: Option<Encryption>,
-}
-
-impl S3PutObject {
-    /// `value` at `key`.
-    pub fn new(key: impl Into<String>, value: impl Into<PutValue>) -> Self {
-        Self { key: key.into(), value: value.into(), content_type: None, metadata: None, encryption: None }
-    }
-
-    /// The MIME type. Without it, S3 reports `binary/octet-stream`.
-    pub fn content_type(mut self, content_type: impl Into<String>) -> Self {
-        self.content_type = Some(content_type.into());
-        self
-    }
-
-    /// User metadata: names, and anything that JSON can say. Stored as Metaflow stores it, so that Python reads it; at most
-    /// 2 KB in all. For values of several types, or the metadata of another object:
-    ///
-    /// ```
-    /// # use s3flow::{S3Object, S3PutObject};
-    /// # fn example(object: S3Object) {
-    /// use serde_json::json;
-    ///
-    /// let mixed = S3PutObject::new("k", "v").metadata([("epoch", json!(3)), ("owner", json!("me"))]);
-    /// let copied = S3PutObject::new("k", "v").metadata(object.metadata().cloned().unwrap_or_default());
-    /// # }
-    /// ```
-    pub fn metadata<K, V>(mut self, metadata: impl IntoIterator<Item = (K, V)>) -> Self
-    where
-        K: Into<String>,
-        V: Into<Value>,
-    {
-        self.metadata = Some(metadata.into_iter().map(|(name, value)| (name.into(), value.into())).collect());
-        self
-    }
-
-    /// Server-side encryption of this object, in place of the scope's.
-    pub fn encryption(mut self, encryption: Encryption) -> Self {
-        self.encryption = Some(encryption);
-        self
-    }
-
-    /// The metadata as it is sent, if there is any.
-    pub(crate) fn attributes(&self) -> Result<Option<String>> {
-        let Some(metadata) = &self.metadata else { return Ok(None) };
-        let encoded = metadata::encode(metadata);
-        let counted = metadata::counted_bytes(&encoded);
-        if counted > metadata::MAX_METADATA_BYTES {
-            return Err(Error::new(
-                ErrorKind::InvalidObject,
-                format!("the metadata has {counted} bytes as JSON; S3 takes {}", metadata::MAX_METADATA_BYTES),
-            ));
-        }
-        Ok(Some(encoded))
-    }
-}
-
-impl<K: Into<String>, V: Into<PutValue>> From<(K, V)> for S3PutObject {
-    fn from((key, value): (K, V)) -> Self {
-        Self::new(key, value)
-    }
-}
-
-/// The bytes of an object to put: from `&str`, `String`, `&[u8]`, `Vec<u8>` or [`Bytes`].
-///
-/// At most 5 GiB, S3's limit for one request.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub struct PutValue(pub(crate) Bytes);
-
-impl std::fmt::Debug for PutValue {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "PutValue({} bytes)", self.0.len())
-    }
-}
-
-impl From<&str> for PutValue {
-    fn from(text: &str) -> Self {
-        Self(Bytes::copy_from_slice(text.as_bytes()))
-    }
-}
-
-impl From<String> for PutValue {
-    fn from(text: String) -> Self {
-        Self(text.into())
-    }
-}
-
-impl From<&String> for PutValue {
-    fn from(text: &String) -> Self {
-        text.as_str().into()
-    }
-}
-
-impl From<&Vec<u8>> for PutValue {
-    fn from(bytes: &Vec<u8>) -> Self {
-        bytes.as_slice().into()
-    }
-}
-
-impl From<&Bytes> for PutValue {
-    fn from(bytes: &Bytes) -> Self {
-        Self(bytes.clone())
-    }
-}
-
-impl From<&[u8]> for PutValue {
-    fn from(bytes: &[u8]) -> Self {
-        Self(Bytes::copy_from_slice(bytes))
-    }
-}
-
-impl<const N: usize> From<&[u8; N]> for PutValue {
-    fn from(bytes: &[u8; N]) -> Self {
-        Self(Bytes::copy_from_slice(bytes))
-    }
-}
-
-impl From<Vec<u8>> for PutValue {
-    fn from(bytes: Vec<u8>) -> Self {
-        Self(bytes.into())
-    }
-}
-
-impl From<Bytes> for PutValue {
-    fn from(bytes: Bytes) -> Self {
-        Self(bytes)
+        Self::of(Target::Exact(object.address().clone()))
     }
 }
 
@@ -277,7 +161,7 @@ mod tests {
     #[test]
     fn offset_and_length_make_the_range_of_the_table() {
         let range = |offset: Option<u64>, length: Option<i64>| {
-            S3GetObject { target: Target::Key("k".into()), offset, length }.range().map_err(|error| error.kind())
+            S3GetObject { offset, length, ..S3GetObject::new("k") }.range().map_err(|error| error.kind())
         };
         assert_eq!(range(None, None), Ok(None));
         assert_eq!(range(Some(3), Some(4)), Ok(Some(ByteRange::Span { start: 3, end: 7 })));
@@ -289,14 +173,5 @@ mod tests {
         assert_eq!(range(Some(3), Some(0)), Err(ErrorKind::InvalidRange));
         assert_eq!(range(None, Some(0)), Err(ErrorKind::InvalidRange));
         assert_eq!(range(Some(u64::MAX), Some(1)), Err(ErrorKind::InvalidRange));
-    }
-
-    #[test]
-    fn metadata_over_2_kb_is_refused() {
-        let object = |length: usize| S3PutObject::new("k", "v").metadata([("n", "x".repeat(length))]);
-        let overhead = "metaflow-user-attributes".len() + r#"{"n":""}"#.len();
-        assert!(object(2048 - overhead).attributes().is_ok());
-        assert_eq!(object(2049 - overhead).attributes().unwrap_err().kind(), ErrorKind::InvalidObject);
-        assert_eq!(object(2049 - overhead).attributes().unwrap_err().attempts(), 0);
     }
 }

@@ -11,7 +11,7 @@ use crate::blocking::Workers;
 use crate::config::{ClientBuilder, S3Builder};
 use crate::encryption::Encryption;
 use crate::error::Result;
-use crate::ops::{Get, GetInput, GetMany, Info, ListRecursive, Put, PutMany};
+use crate::ops::{Copy, CopyMany, FileInput, Get, GetInput, GetMany, Info, ListRecursive, Put, PutInput, PutMany};
 use crate::request::{PutValue, S3GetObject, S3PutObject};
 use crate::retry::RetryPolicy;
 use crate::scope::Scope;
@@ -240,7 +240,78 @@ impl S3 {
         I: IntoIterator,
         I::Item: Into<S3PutObject>,
     {
-        PutMany::new(self.clone(), objects.into_iter().map(Into::into).collect())
+        PutMany::of_all(self.clone(), objects.into_iter().map(Into::into).collect())
+    }
+
+    /// Stores many files: pairs of a key and a path, or [`S3PutObject::file`]s that say more.
+    ///
+    /// ```
+    /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
+    /// s3.put_files([("data/x.csv", "/tmp/x.csv"), ("data/y.csv", "/tmp/y.csv")]).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn put_files<I>(&self, files: I) -> PutMany
+    where
+        I: IntoIterator,
+        I::Item: FileInput,
+    {
+        PutMany::of_all(self.clone(), files.into_iter().map(FileInput::into_put).collect())
+    }
+
+    /// Stores the objects that a stream names, which may be endless: it is read no further than the concurrency allows.
+    ///
+    /// The items are whatever [`put_many`](Self::put_many) takes, or `Result`s of it with this crate's
+    /// [`Error`](crate::Error). An error of the input is an item of the output.
+    ///
+    /// ```
+    /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
+    /// use futures::{StreamExt, TryStreamExt};
+    ///
+    /// let numbers = futures::stream::iter(0..1_000_000).map(|n: u64| (format!("squares/{n}"), (n * n).to_string()));
+    /// s3.put_from(numbers).try_for_each(|_| async { Ok(()) }).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn put_from<I>(&self, objects: I) -> PutMany
+    where
+        I: Stream + Send + 'static,
+        I::Item: PutInput,
+    {
+        PutMany::of_stream(self.clone(), futures::StreamExt::map(objects, PutInput::into_put))
+    }
+
+    /// Copies one object inside the server: its bytes, properties, metadata and tags. The source is what a
+    /// [`get`](Self::get) takes, of this bucket or another one; the destination a key.
+    ///
+    /// ```
+    /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
+    /// let receipt = s3.copy("model.bin", "models/2026-11.bin").storage_class("STANDARD_IA").await?;
+    /// println!("{}", receipt.url());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn copy(&self, source: impl Into<S3GetObject>, destination: impl Into<String>) -> Copy {
+        Copy::new(self.clone(), source.into(), destination.into())
+    }
+
+    /// Copies many objects inside the server: pairs of a source and a destination.
+    ///
+    /// ```
+    /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
+    /// let listed = s3.list_recursive(["current"]).await?;
+    /// s3.copy_many(listed.iter().map(|object| (object, format!("archive/{}", object.key())))).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn copy_many<I, S, D>(&self, copies: I) -> CopyMany
+    where
+        I: IntoIterator<Item = (S, D)>,
+        S: Into<S3GetObject>,
+        D: Into<String>,
+    {
+        let copies = copies.into_iter().map(|(source, destination)| (source.into(), destination.into()));
+        CopyMany::new(self.clone(), copies.collect())
     }
 
     /// Asks for the size and the info of one object without its bytes.

@@ -7,7 +7,8 @@ use std::task::{Context, Poll};
 use futures::Stream;
 
 use super::Operation;
-use super::many::{Many, collect};
+use super::many::{Many, collect, numbered};
+use crate::encryption::CustomerKey;
 use crate::error::{Error, Result};
 use crate::object::{RangeInfo, S3Object};
 use crate::request::S3GetObject;
@@ -64,6 +65,18 @@ impl Get {
         self
     }
 
+    /// See [`S3GetObject::if_match`].
+    pub fn if_match(mut self, etag: impl Into<String>) -> Self {
+        self.object = self.object.if_match(etag);
+        self
+    }
+
+    /// See [`S3GetObject::customer_key`].
+    pub fn customer_key(mut self, key: CustomerKey) -> Self {
+        self.object = self.object.customer_key(key);
+        self
+    }
+
     /// Whether content type, metadata, encryption and range come with the object. Default: true.
     pub fn return_info(mut self, return_info: bool) -> Self {
         self.settings.return_info = return_info;
@@ -83,11 +96,11 @@ impl IntoFuture for Get {
 async fn get(s3: S3, index: usize, object: S3GetObject, settings: Settings) -> Result<S3Object> {
     let address = object.address(s3.root()).map_err(|error| error.with_operation("get", None))?;
     let download = async {
-        let range = object.range()?;
+        let options = object.read_options(s3.encryption())?;
         // First, so that a tmproot that cannot be used is found out before anything is sent.
         let directory = s3.scope().directory().await?;
         let client = s3.client();
-        transfer::download(&client.store, &client.retry, &address.location, range, &directory).await
+        transfer::download(&client.store, &client.retry, &address.location, options, &directory).await
     };
     match s3.scope().unless_closed(download).await {
         Ok(Downloaded { head, offset, file }) => {
@@ -137,7 +150,7 @@ pub struct GetMany {
 
 impl GetMany {
     pub(crate) fn new(s3: S3, objects: impl Stream<Item = Result<S3GetObject>> + Send + 'static) -> Self {
-        Self { s3, many: Many::new(objects), settings: Settings::default() }
+        Self { s3, many: Many::new(numbered(objects)), settings: Settings::default() }
     }
 
     /// Whether a missing key is an object whose [`exists`](S3Object::exists) is false, and not an error. A missing bucket is

@@ -6,6 +6,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::object::{RangeInfo, S3Object};
 use crate::request::S3GetObject;
 use crate::s3::S3;
+use crate::store::ReadOptions;
 use crate::transfer;
 
 /// One question for an object's info; await it. Made by [`S3::info`].
@@ -48,7 +49,7 @@ impl IntoFuture for Info {
         let Self { s3, object, return_missing } = self;
         Box::pin(async move {
             let address = object.address(s3.root()).map_err(|error| error.with_operation("info", None))?;
-            match s3.scope().unless_closed(info(&s3, &address)).await {
+            match s3.scope().unless_closed(info(&s3, &object, &address)).await {
                 Ok(object) => Ok(object),
                 Err(error) if error.is_not_found() && return_missing => Ok(S3Object::missing(0, address)),
                 Err(error) => Err(error.with_operation("info", Some(address.location.url()))),
@@ -57,9 +58,10 @@ impl IntoFuture for Info {
     }
 }
 
-async fn info(s3: &S3, address: &Address) -> Result<S3Object> {
+async fn info(s3: &S3, object: &S3GetObject, address: &Address) -> Result<S3Object> {
     let client = s3.client();
-    let head = match transfer::request(&client.retry, || client.store.head(&address.location)).await {
+    let options = ReadOptions { range: None, ..object.read_options(s3.encryption())? };
+    let head = match transfer::request(&client.retry, || client.store.head(&address.location, options)).await {
         Err(error) if error.is_not_found() => {
             // The answer to a HEAD has no body that tells a missing key from a missing bucket.
             let bucket = address.location.bucket();

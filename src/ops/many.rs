@@ -15,12 +15,13 @@ use crate::s3::S3;
 
 /// A many-operation before and while it runs.
 pub(super) enum Many<I, T> {
-    Ready { inputs: BoxStream<'static, Result<I>>, concurrency: Option<usize>, ordered: bool },
+    Ready { inputs: BoxStream<'static, Result<(usize, I)>>, concurrency: Option<usize>, ordered: bool },
     Running(BoxStream<'static, Result<T>>),
 }
 
 impl<I: Send + 'static, T: Send + 'static> Many<I, T> {
-    pub(super) fn new(inputs: impl Stream<Item = Result<I>> + Send + 'static) -> Self {
+    /// With the number of each input; errors have theirs already.
+    pub(super) fn new(inputs: impl Stream<Item = Result<(usize, I)>> + Send + 'static) -> Self {
         Self::Ready { inputs: inputs.boxed(), concurrency: None, ordered: false }
     }
 
@@ -66,7 +67,7 @@ impl<I: Send + 'static, T: Send + 'static> Many<I, T> {
 /// The tasks go on while nobody polls the stream; a stream that only polled its futures would stall them behind a slow
 /// consumer. At most `concurrency` of them run or wait to be taken. Dropping the stream aborts them.
 fn fan_out<I, T, F, Fut>(
-    inputs: BoxStream<'static, Result<I>>,
+    inputs: BoxStream<'static, Result<(usize, I)>>,
     concurrency: usize,
     ordered: bool,
     run: F,
@@ -77,17 +78,22 @@ where
     F: Fn(usize, I) -> Fut + Send + 'static,
     Fut: Future<Output = Result<T>> + Send + 'static,
 {
-    let tasks = inputs.enumerate().map(move |(index, input)| {
-        let task = input.map(|input| AbortOnDropHandle::new(tokio::spawn(run(index, input))));
+    let tasks = inputs.map(move |input| {
+        let task = input.map(|(index, input)| (index, AbortOnDropHandle::new(tokio::spawn(run(index, input)))));
         async move {
-            let result = match task {
-                Ok(task) => task.await.unwrap_or_else(|error| Err(joined(error))),
-                Err(error) => Err(error),
-            };
-            result.map_err(|error| error.with_index(index))
+            let (index, task) = task?;
+            task.await.unwrap_or_else(|error| Err(joined(error))).map_err(|error| error.with_index(index))
         }
     });
     if ordered { tasks.buffered(concurrency).boxed() } else { tasks.buffer_unordered(concurrency).boxed() }
+}
+
+/// Inputs with their numbers.
+pub(super) fn numbered<I>(inputs: impl Stream<Item = Result<I>>) -> impl Stream<Item = Result<(usize, I)>> {
+    inputs.enumerate().map(|(index, input)| match input {
+        Ok(input) => Ok((index, input)),
+        Err(error) => Err(error.with_index(index)),
+    })
 }
 
 /// Awaits a many-operation: all results, sorted, or the first error, which cancels the rest.

@@ -1,75 +1,119 @@
-//! `put` and `put_many`.
+//! `put`, `put_many`, `put_files`, `put_from`.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::SystemTime;
 
 use futures::{Stream, StreamExt as _};
 use serde_json::Value;
 
 use super::Operation;
-use super::many::{Many, collect};
+use super::many::{Many, collect, numbered};
+use super::turns::Turns;
+use crate::address::Address;
+use crate::blocking::blocking;
 use crate::encryption::Encryption;
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::PutReceipt;
-use crate::request::S3PutObject;
+use crate::request::{S3PutObject, Source};
 use crate::s3::S3;
-use crate::store::PutHeaders;
-use crate::transfer;
+use crate::store::{ObjectHeaders, WriteCondition};
+use crate::transfer::{self, Outcome, Upload};
 
 /// One upload; await it. Made by [`S3::put`].
 ///
 /// # Errors
 ///
 /// Before any request: [`InvalidUrl`](crate::ErrorKind::InvalidUrl) for the key, and
-/// [`InvalidObject`](crate::ErrorKind::InvalidObject) for metadata over 2 KB, a content type that is not a header's value, or
-/// a value over 5 GiB. Afterwards: those of [`Get`](super::Get), without the ones of ranges and files.
+/// [`InvalidObject`](crate::ErrorKind::InvalidObject) for metadata over 2 KB, a setting that is not a header's value, tags that
+/// S3 does not take, a path that is not a file's, or a value longer than S3 takes. [`Io`](crate::ErrorKind::Io) when the value
+/// cannot be read, and [`Changed`](crate::ErrorKind::Changed) when a file changed while it was; nothing is stored then.
+/// Afterwards: those of [`Get`](super::Get), without the ones of ranges and of the directory.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future ends the request. The object is stored whole or not at all; which of the two is not known.
-#[derive(Debug, Clone)]
+/// Dropping the future ends its requests. The object is stored whole or not at all; which of the two is not known. The parts
+/// of a multipart upload are removed by a task of the runtime, if it is still there, within ten seconds and as well as the
+/// server lets them.
+#[derive(Debug)]
 #[must_use = "a put does nothing unless it is awaited"]
 pub struct Put {
     s3: S3,
     object: S3PutObject,
-    overwrite: bool,
+    settings: Settings,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Settings {
+    condition: Option<WriteCondition>,
+    check_then_put: bool,
+}
+
+impl Settings {
+    fn overwrite(&mut self, overwrite: bool) {
+        self.condition = (!overwrite).then_some(WriteCondition::Absent);
+    }
+}
+
+/// Setters that are those of the object.
+macro_rules! setters_of_the_object {
+    ($($name:ident($value:ident: $type:ty)),* $(,)?) => {$(
+        #[doc = concat!("See [`S3PutObject::", stringify!($name), "`].")]
+        pub fn $name(mut self, $value: $type) -> Self {
+            self.object = self.object.$name($value);
+            self
+        }
+    )*};
 }
 
 impl Put {
     pub(crate) fn new(s3: S3, object: S3PutObject) -> Self {
-        Self { s3, object, overwrite: true }
+        Self { s3, object, settings: Settings::default() }
     }
 
-    /// Whether an object that is there is replaced. When not, the server decides atomically (`If-None-Match: *`), and
-    /// [`PutReceipt::uploaded`] tells. A server that does not know this condition, such as garage 2.5, overwrites.
+    /// Whether an object that is there is replaced. When not, the server decides atomically (`If-None-Match: *`): of several
+    /// that race for a key, exactly one stores it, and [`PutReceipt::uploaded`] tells. Default: true.
+    ///
+    /// Not every service like S3 keeps this condition; garage 2.5 overwrites. So the first such put to a bucket that is not
+    /// Amazon's own tries it on an object of its own, `.s3flow-probe-…` beside the key, which it deletes again. When the
+    /// service ignores the condition, the put is [`ErrorKind::Unsupported`], unless there is
+    /// [`check_then_put`](Self::check_then_put).
+    ///
     /// When the answer to an attempt was lost and the next finds the object there, it is not known who stored it:
-    /// [`ErrorKind::Other`]. Default: true.
+    /// [`ErrorKind::Other`].
     pub fn overwrite(mut self, overwrite: bool) -> Self {
-        self.overwrite = overwrite;
+        self.settings.overwrite(overwrite);
         self
     }
 
-    /// See [`S3PutObject::content_type`].
-    pub fn content_type(mut self, content_type: impl Into<String>) -> Self {
-        self.object = self.object.content_type(content_type);
+    /// Replaces only the object with this ETag, in its quotes (`If-Match`); any other is [`ErrorKind::Changed`], and none at
+    /// all [`ErrorKind::NotFound`]. In place of [`overwrite`](Self::overwrite). What is said there of services that ignore
+    /// conditions holds here too.
+    pub fn if_match(mut self, etag: impl Into<String>) -> Self {
+        self.settings.condition = Some(WriteCondition::Matches(etag.into()));
         self
     }
 
-    /// See [`S3PutObject::metadata`].
-    pub fn metadata<K, V>(mut self, metadata: impl IntoIterator<Item = (K, V)>) -> Self
-    where
-        K: Into<String>,
-        V: Into<Value>,
-    {
-        self.object = self.object.metadata(metadata);
+    /// On a service that ignores conditions of writes: whether to look first, and then put. Another writer in between is
+    /// overwritten. Default: false.
+    pub fn check_then_put(mut self, check: bool) -> Self {
+        self.settings.check_then_put = check;
         self
     }
 
-    /// See [`S3PutObject::encryption`].
-    pub fn encryption(mut self, encryption: Encryption) -> Self {
-        self.object = self.object.encryption(encryption);
-        self
+    setters_of_the_object! {
+        content_type(content_type: impl Into<String>),
+        cache_control(directives: impl Into<String>),
+        content_disposition(disposition: impl Into<String>),
+        content_encoding(encoding: impl Into<String>),
+        content_language(language: impl Into<String>),
+        expires(time: SystemTime),
+        storage_class(class: impl Into<String>),
+        tags(tags: impl IntoIterator<Item = (impl Into<String>, impl Into<String>)>),
+        metadata(metadata: impl IntoIterator<Item = (impl Into<String>, impl Into<Value>)>),
+        encryption(encryption: Encryption),
     }
 }
 
@@ -78,65 +122,107 @@ impl IntoFuture for Put {
     type IntoFuture = Operation<PutReceipt>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(put(self.s3, 0, self.object, self.overwrite))
+        let Self { s3, object, settings } = self;
+        Box::pin(async move {
+            let prepared = prepare(&s3, object)?;
+            put(&s3, 0, prepared, &settings).await
+        })
     }
 }
 
-async fn put(s3: S3, index: usize, object: S3PutObject, overwrite: bool) -> Result<PutReceipt> {
+/// A put with everything checked that can be without the network or the disk.
+struct Prepared {
+    address: Address,
+    headers: ObjectHeaders,
+    value: Source,
+}
+
+fn prepare(s3: &S3, object: S3PutObject) -> Result<Prepared> {
+    let S3PutObject { key, value, properties } = object;
     let address = s3
         .root()
-        .object(&object.key)
+        .object(&key)
         .map_err(|invalid| Error::new(ErrorKind::InvalidUrl, invalid.0).with_operation("put", None))?;
-    let upload = async {
-        let attributes = object.attributes()?;
-        let headers = PutHeaders {
-            content_type: object.content_type.as_deref(),
-            attributes: attributes.as_deref(),
-            encryption: object.encryption.as_ref().or(s3.encryption()),
-            if_absent: !overwrite,
-        };
-        let client = s3.client();
-        transfer::upload(&client.store, &client.retry, &address.location, &headers, object.value.0).await
+    let named = |error: Error| error.with_operation("put", Some(address.location.url()));
+    let value = value.ok_or_else(|| named(Error::new(ErrorKind::InvalidObject, "the object has no value")))?.0;
+    let headers = ObjectHeaders::new(&properties, s3.encryption()).map_err(named)?;
+    Ok(Prepared { address, headers, value })
+}
+
+async fn put(s3: &S3, index: usize, prepared: Prepared, settings: &Settings) -> Result<PutReceipt> {
+    let Prepared { address, headers, value } = prepared;
+    let client = s3.client();
+    let upload = Upload {
+        location: &address.location,
+        headers: &headers,
+        condition: settings.condition.as_ref(),
+        check_then_put: settings.check_then_put,
     };
-    match s3.scope().unless_closed(upload).await {
-        Ok(stored) => Ok(PutReceipt::stored(index, address, stored)),
-        // The condition of the put was that the key is absent.
-        Err(error) if error.kind() == ErrorKind::Changed && !overwrite => Ok(PutReceipt::existed(index, address)),
+    match s3.scope().unless_closed(transfer::upload(&client.store, &client.retry, upload, value)).await {
+        Ok(Outcome::Stored(stored)) => Ok(PutReceipt::stored(index, address, stored)),
+        Ok(Outcome::Exists) => Ok(PutReceipt::existed(index, address)),
         Err(error) => Err(error.with_operation("put", Some(address.location.url()))),
     }
 }
 
-/// Many uploads: a stream of receipts as they complete, or awaited, a `Vec` in the order given. Made by [`S3::put_many`].
+/// Many uploads: a stream of receipts as they complete, or awaited, a `Vec` in the order given. Made by [`S3::put_many`],
+/// [`S3::put_files`] and [`S3::put_from`].
 ///
 /// Every input yields one item; with `overwrite(false)`, those that existed are left out, as in Metaflow. An error is an item
-/// too, and the stream goes on after it.
+/// too, and the stream goes on after it. Of several inputs with the same key, each waits for those before it: the last one
+/// wins.
+///
+/// What can be checked without the network is checked first, for the whole of a `put_many` or `put_files` (a key, metadata, a
+/// file that is not there): if anything is wrong, nothing is uploaded, and the items are the errors of those inputs. A
+/// `put_from`, whose inputs come one by one, checks each before its upload.
 ///
 /// At most [`concurrency`](Self::concurrency) uploads are under way or waiting to be taken. The settings are made before the
 /// first poll; later ones have no effect.
 ///
 /// # Errors
 ///
-/// Each item: one of those of [`Put`]. Awaited, the first one, which cancels the rest. A concurrency of 0 is one
-/// [`Config`](crate::ErrorKind::Config) error without an index.
+/// Each item: one of those of [`Put`], with the [index](Error::index) of its input. Awaited, the first one, which cancels the
+/// rest. A concurrency of 0 is one [`Config`](crate::ErrorKind::Config) error without an index.
 ///
 /// # Cancellation
 ///
-/// Dropping the stream, or the future, ends its requests. Each object is stored whole or not at all.
+/// Dropping the stream, or the future, ends its requests. Each object is stored whole or not at all; see [`Put`].
 #[must_use = "a put_many does nothing unless it is polled or awaited"]
 pub struct PutMany {
     s3: S3,
-    many: Many<S3PutObject, PutReceipt>,
-    overwrite: bool,
+    many: Many<Prepared, PutReceipt>,
+    settings: Settings,
 }
 
 impl PutMany {
-    pub(crate) fn new(s3: S3, objects: Vec<S3PutObject>) -> Self {
-        Self { s3, many: Many::new(futures::stream::iter(objects).map(Ok)), overwrite: true }
+    pub(crate) fn of_all(s3: S3, objects: Vec<S3PutObject>) -> Self {
+        let scope = s3.clone();
+        let inputs = futures::stream::once(async move {
+            let inputs = prepare_all(scope, objects).await.unwrap_or_else(|error| vec![Err(error)]);
+            futures::stream::iter(inputs)
+        });
+        Self::new(s3, inputs.flatten())
+    }
+
+    pub(crate) fn of_stream(s3: S3, objects: impl Stream<Item = Result<S3PutObject>> + Send + 'static) -> Self {
+        let scope = s3.clone();
+        let inputs = objects.map(move |object| prepare(&scope, object?));
+        Self::new(s3, numbered(inputs))
+    }
+
+    fn new(s3: S3, inputs: impl Stream<Item = Result<(usize, Prepared)>> + Send + 'static) -> Self {
+        Self { s3, many: Many::new(inputs), settings: Settings::default() }
     }
 
     /// Whether objects that are there are replaced; see [`Put::overwrite`]. Default: true.
     pub fn overwrite(mut self, overwrite: bool) -> Self {
-        self.overwrite = overwrite;
+        self.settings.overwrite(overwrite);
+        self
+    }
+
+    /// See [`Put::check_then_put`]. Default: false.
+    pub fn check_then_put(mut self, check: bool) -> Self {
+        self.settings.check_then_put = check;
         self
     }
 
@@ -153,15 +239,46 @@ impl PutMany {
     }
 }
 
+/// All inputs, or the errors of those that cannot be put.
+async fn prepare_all(s3: S3, objects: Vec<S3PutObject>) -> Result<Vec<Result<(usize, Prepared)>>> {
+    blocking(move || {
+        let checked = |object| {
+            let prepared = prepare(&s3, object)?;
+            if let Source::File(path) = &prepared.value {
+                let named = |error: Error| error.with_operation("put", Some(prepared.address.location.url()));
+                transfer::check_file(path).map_err(named)?;
+            }
+            Ok(prepared)
+        };
+        let mut inputs = Vec::with_capacity(objects.len());
+        let mut refused = Vec::new();
+        for (index, object) in objects.into_iter().enumerate() {
+            match checked(object) {
+                Ok(prepared) => inputs.push(Ok((index, prepared))),
+                Err(error) => refused.push(Err(Error::with_index(error, index))),
+            }
+        }
+        Ok(if refused.is_empty() { inputs } else { refused })
+    })
+    .await
+}
+
 impl Stream for PutMany {
     type Item = Result<PutReceipt>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Self { s3, many, overwrite } = self.get_mut();
+        let Self { s3, many, settings } = self.get_mut();
         loop {
             let next = many.poll(cx, s3, || {
-                let (s3, overwrite) = (s3.clone(), *overwrite);
-                move |index, object| put(s3.clone(), index, object, overwrite)
+                let (s3, settings, turns) = (s3.clone(), settings.clone(), Turns::default());
+                move |index, prepared: Prepared| {
+                    let (s3, settings) = (s3.clone(), settings.clone());
+                    let mut turn = turns.take(&prepared.address.location);
+                    async move {
+                        turn.begin().await;
+                        put(&s3, index, prepared, &settings).await
+                    }
+                }
             });
             match next {
                 Poll::Ready(Some(Ok(receipt))) if !receipt.uploaded() => {}
@@ -182,6 +299,46 @@ impl IntoFuture for PutMany {
 
 impl fmt::Debug for PutMany {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PutMany").field("s3", &self.s3).field("overwrite", &self.overwrite).finish_non_exhaustive()
+        f.debug_struct("PutMany").field("s3", &self.s3).field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// An item of a stream given to [`S3::put_from`]: what can be made into an [`S3PutObject`], or a `Result` of it.
+pub trait PutInput: Send + 'static {
+    /// The request, or the error that takes its place.
+    ///
+    /// # Errors
+    ///
+    /// The item's own.
+    fn into_put(self) -> Result<S3PutObject>;
+}
+
+impl<T: Into<S3PutObject> + Send + 'static> PutInput for T {
+    fn into_put(self) -> Result<S3PutObject> {
+        Ok(self.into())
+    }
+}
+
+impl<T: Into<S3PutObject> + Send + 'static> PutInput for Result<T, Error> {
+    fn into_put(self) -> Result<S3PutObject> {
+        self.map(Into::into)
+    }
+}
+
+/// An input of [`S3::put_files`]: a pair of a key and a path, or an [`S3PutObject::file`] that says more.
+pub trait FileInput {
+    /// The request.
+    fn into_put(self) -> S3PutObject;
+}
+
+impl<K: Into<String>, P: Into<PathBuf>> FileInput for (K, P) {
+    fn into_put(self) -> S3PutObject {
+        S3PutObject::file(self.0, self.1)
+    }
+}
+
+impl FileInput for S3PutObject {
+    fn into_put(self) -> S3PutObject {
+        self
     }
 }

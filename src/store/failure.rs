@@ -41,6 +41,8 @@ pub(crate) enum FailureKind {
     Credentials,
     /// The request cannot be sent as it is.
     Request,
+    /// The request would carry a secret in plain text.
+    Insecure,
 }
 
 /// How a failure may be retried.
@@ -143,10 +145,23 @@ impl Failure {
         self.has_status(StatusCode::PRECONDITION_FAILED)
     }
 
+    /// Whether another write was going on at the same key.
+    pub(crate) fn is_conflict(&self) -> bool {
+        self.has_status(StatusCode::CONFLICT)
+    }
+
+    pub(crate) fn is_no_such_upload(&self) -> bool {
+        self.is_code("NoSuchUpload")
+    }
+
+    pub(crate) fn is_not_implemented(&self) -> bool {
+        self.has_status(StatusCode::NOT_IMPLEMENTED) || self.is_code("NotImplemented")
+    }
+
     /// Whether the server may have done what it was asked nevertheless.
     pub(crate) fn may_be_carried_out(&self) -> bool {
         match self.kind {
-            FailureKind::Connect | FailureKind::Credentials | FailureKind::Request => false,
+            FailureKind::Connect | FailureKind::Credentials | FailureKind::Request | FailureKind::Insecure => false,
             FailureKind::Timeout | FailureKind::Interrupted | FailureKind::Malformed => true,
             FailureKind::Answer => {
                 self.retryability() == Retryability::Transient
@@ -161,7 +176,9 @@ impl Failure {
         match self.kind {
             FailureKind::Connect => return Retryability::Unreachable,
             FailureKind::Timeout | FailureKind::Interrupted => return Retryability::Transient,
-            FailureKind::Malformed | FailureKind::Credentials | FailureKind::Request => return Retryability::Permanent,
+            FailureKind::Malformed | FailureKind::Credentials | FailureKind::Request | FailureKind::Insecure => {
+                return Retryability::Permanent;
+            }
             FailureKind::Answer => {}
         }
         match self.code.as_deref() {
@@ -192,7 +209,7 @@ impl Failure {
 impl Failure {
     /// As the user sees it, when it ended the last of `attempts`.
     pub(crate) fn into_error(self, attempts: u32) -> Error {
-        let sent = !matches!(self.kind, FailureKind::Request | FailureKind::Credentials);
+        let sent = !matches!(self.kind, FailureKind::Request | FailureKind::Credentials | FailureKind::Insecure);
         let attempts = if sent { attempts } else { attempts.saturating_sub(1) };
         let retryable = self.retryability() != Retryability::Permanent;
         let error = Error::new(self.error_kind(), self.message)
@@ -210,7 +227,7 @@ impl Failure {
             FailureKind::Connect | FailureKind::Interrupted => return ErrorKind::Network,
             FailureKind::Timeout => return ErrorKind::Timeout,
             FailureKind::Malformed => return ErrorKind::Unsupported,
-            FailureKind::Credentials => return ErrorKind::Config,
+            FailureKind::Credentials | FailureKind::Insecure => return ErrorKind::Config,
             FailureKind::Request => return ErrorKind::InvalidObject,
             FailureKind::Answer => {}
         }

@@ -3,10 +3,13 @@
 //! The only module that names `object_store`. It knows nothing of files, of retries, or of what a missing object means to
 //! the caller.
 
+mod copy;
 mod credentials;
 mod failure;
+mod headers;
 mod keys;
 mod listing;
+mod multipart;
 mod sign;
 mod transport;
 mod wire;
@@ -26,11 +29,16 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::client::{HttpClient, HttpConnector, HttpRequestBody};
 use object_store::{ClientOptions, GetOptions, ObjectStore, PutOptions, PutPayload, RetryConfig};
+use tokio::sync::OnceCell;
 
+pub(crate) use self::copy::CopySource;
 pub(crate) use self::credentials::CredentialSource;
 use self::credentials::Credentials;
 pub(crate) use self::failure::{Failure, FailureKind, Retryability};
+use self::headers::{ATTRIBUTES, ENCRYPTION};
+pub(crate) use self::headers::{ObjectHeaders, ReadOptions, WriteCondition};
 pub(crate) use self::listing::{ListPage, ListedObject};
+pub(crate) use self::multipart::{MultipartUpload, UploadedPart};
 use self::sign::Signer;
 pub use self::transport::TlsRoots;
 use self::transport::Transport;
@@ -38,8 +46,6 @@ pub(crate) use self::transport::TransportConfig;
 pub(crate) use self::wire::Endpoint;
 use self::wire::{Bucket, BucketService, RequestHeaders, ResponseHead, Wire};
 use crate::address::Location;
-use crate::encryption::Encryption;
-use crate::metadata;
 
 /// How a store is reached.
 #[derive(Debug)]
@@ -52,16 +58,21 @@ pub(crate) struct StoreConfig {
     pub(crate) transport: TransportConfig,
 }
 
-/// All buckets of one service, over one pool of connections and one provider of credentials.
+/// All buckets of one service, over one pool of connections and one provider of credentials. Clones share them.
+#[derive(Clone)]
 pub(crate) struct Store {
     wire: Arc<Wire>,
-    buckets: RwLock<HashMap<String, Arc<BucketStore>>>,
+    buckets: Arc<RwLock<HashMap<String, Arc<BucketStore>>>>,
 }
 
 struct BucketStore {
     bucket: Arc<Bucket>,
     objects: AmazonS3,
+    write_conditions: Arc<WriteConditions>,
 }
+
+/// Which conditions of writes the service of a bucket was found to keep. What the places stand for is the finder's business.
+pub(crate) type WriteConditions = [OnceCell<bool>; 4];
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -104,25 +115,12 @@ pub(crate) struct Stored {
     pub(crate) version_id: Option<String>,
 }
 
-/// What a put says of its object.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct PutHeaders<'a> {
-    pub(crate) content_type: Option<&'a str>,
-    pub(crate) attributes: Option<&'a str>,
-    pub(crate) encryption: Option<&'a Encryption>,
-    /// Fails with 412 when the key exists.
-    pub(crate) if_absent: bool,
-}
-
 /// An object on its way.
 pub(crate) struct Incoming {
     pub(crate) head: ObjectHead,
     pub(crate) body: BoxStream<'static, Result<Bytes, Failure>>,
 }
 
-const ATTRIBUTES_HEADER: HeaderName = HeaderName::from_static(metadata::HEADER);
-const ENCRYPTION_HEADER: HeaderName = HeaderName::from_static("x-amz-server-side-encryption");
-const KMS_KEY_HEADER: HeaderName = HeaderName::from_static("x-amz-server-side-encryption-aws-kms-key-id");
 const VERSION_HEADER: &str = "x-amz-version-id";
 /// A thousand keys of 1,024 bytes, encoded, are under 4 MiB.
 const MAX_LIST_BODY: usize = 32 * 1024 * 1024;
@@ -136,59 +134,72 @@ impl Store {
         let transport = Transport::new(&transport)?;
         let credentials = Credentials::new(credentials, &transport)?;
         let wire = Wire { transport, credentials, signer: Signer::default(), endpoint, region, virtual_host_style };
-        Ok(Self { wire: Arc::new(wire), buckets: RwLock::default() })
+        Ok(Self { wire: Arc::new(wire), buckets: Arc::default() })
     }
 
-    /// GetObject. With `if_match`, fails with 412 when the object's ETag is another.
-    pub(crate) async fn get(
-        &self,
-        location: &Location,
-        range: Option<ByteRange>,
-        if_match: Option<&str>,
-    ) -> Result<Incoming, Failure> {
-        let mut headers = HeaderMap::new();
-        if let Some(range) = range {
-            headers.insert(header::RANGE, value(&header::RANGE, &range.to_string())?);
-        }
-        if let Some(etag) = if_match {
-            headers.insert(header::IF_MATCH, value(&header::IF_MATCH, etag)?);
-        }
-        let (head, body) = self.read(location, headers, false).await?;
+    /// GetObject.
+    pub(crate) async fn get(&self, location: &Location, options: ReadOptions<'_>) -> Result<Incoming, Failure> {
+        let (head, body) = self.read(location, options, false).await?;
         Ok(Incoming { head, body })
     }
 
     /// HeadObject. Without a body to say more, a missing bucket looks like a missing key: see [`bucket_exists`](Self::bucket_exists).
-    pub(crate) async fn head(&self, location: &Location) -> Result<ObjectHead, Failure> {
-        self.read(location, HeaderMap::new(), true).await.map(|(head, _)| head)
+    pub(crate) async fn head(&self, location: &Location, options: ReadOptions<'_>) -> Result<ObjectHead, Failure> {
+        self.read(location, options, true).await.map(|(head, _)| head)
     }
 
     async fn read(
         &self,
         location: &Location,
-        headers: HeaderMap,
+        options: ReadOptions<'_>,
         head: bool,
     ) -> Result<(ObjectHead, BoxStream<'static, Result<Bytes, Failure>>), Failure> {
         let store = self.bucket(location.bucket())?;
-        let mut options = GetOptions { head, ..GetOptions::default() };
-        options.extensions.insert(RequestHeaders(headers));
+        let mut request = GetOptions { head, ..GetOptions::default() };
+        request.extensions.insert(RequestHeaders(options.to_headers()?));
         let mut result =
-            store.objects.get_opts(&keys::to_path(location.key()), options).await.map_err(Failure::from_store)?;
+            store.objects.get_opts(&keys::to_path(location.key()), request).await.map_err(Failure::from_store)?;
         let response = answered(result.extensions.remove())?;
         Ok((ObjectHead::read(&response)?, result.into_stream().map_err(Failure::from_store).boxed()))
     }
 
     /// PutObject.
-    pub(crate) async fn put(&self, location: &Location, put: &PutHeaders<'_>, body: Bytes) -> Result<Stored, Failure> {
+    pub(crate) async fn put(
+        &self,
+        location: &Location,
+        object: &ObjectHeaders,
+        condition: Option<&WriteCondition>,
+        body: Bytes,
+    ) -> Result<Stored, Failure> {
         let store = self.bucket(location.bucket())?;
+        let mut headers = object.of_object();
+        if let Some(condition) = condition {
+            condition.insert_into(&mut headers)?;
+        }
         let mut options = PutOptions::default();
-        options.extensions.insert(RequestHeaders(put.to_headers()?));
+        options.extensions.insert(RequestHeaders(headers));
         let mut result = store
             .objects
             .put_opts(&keys::to_path(location.key()), PutPayload::from_bytes(body), options)
             .await
             .map_err(Failure::from_store)?;
         let ResponseHead { headers, .. } = answered(result.extensions.remove())?;
-        Ok(Stored { etag: text(&headers, header::ETAG.as_str()), version_id: text(&headers, VERSION_HEADER) })
+        Ok(Stored::read(&headers))
+    }
+
+    /// Whether this is S3 itself, and not a service that is like it.
+    pub(crate) fn is_aws(&self) -> bool {
+        self.wire.endpoint.is_none()
+    }
+
+    pub(crate) fn write_conditions(&self, bucket: &str) -> Result<Arc<WriteConditions>, Failure> {
+        Ok(Arc::clone(&self.bucket(bucket)?.write_conditions))
+    }
+
+    /// DeleteObject.
+    pub(crate) async fn delete(&self, location: &Location) -> Result<(), Failure> {
+        self.send_for(location, Method::DELETE, String::new(), HeaderMap::new(), Bytes::new()).await?;
+        Ok(())
     }
 
     /// HeadBucket; skipped when an earlier answer has shown that the bucket is there.
@@ -238,9 +249,30 @@ impl Store {
             .with_http_connector(Connector(HttpClient::new(service)))
             .build()
             .map_err(Failure::from_store)?;
-        let store = Arc::new(BucketStore { bucket, objects });
+        let store = Arc::new(BucketStore { bucket, objects, write_conditions: Arc::default() });
         let mut buckets = self.buckets.write().unwrap_or_else(PoisonError::into_inner);
         Ok(Arc::clone(buckets.entry(name.to_owned()).or_insert(store)))
+    }
+}
+
+/// A request for an object that `object_store` has no name for.
+impl Store {
+    /// Headers and body of the answer.
+    async fn send_for(
+        &self,
+        location: &Location,
+        method: Method,
+        query: String,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<(HeaderMap, Bytes), Failure> {
+        let store = self.bucket(location.bucket())?;
+        let key_path = keys::encode_path(location.key()).into();
+        let request = wire::Request { method, key_path, query: query.into(), headers, body: body.into() };
+        let (parts, body) = self.wire.send(&store.bucket, request).await?.into_parts();
+        // Of a write, the wire has read it already, within a limit.
+        let (document, _) = wire::read(body, wire::MAX_RESULT_BODY).await?;
+        Ok((parts.headers, document))
     }
 }
 
@@ -274,32 +306,9 @@ impl fmt::Display for ByteRange {
     }
 }
 
-impl PutHeaders<'_> {
-    fn to_headers(&self) -> Result<HeaderMap, Failure> {
-        let Self { content_type, attributes, encryption, if_absent } = self;
-        let mut headers = HeaderMap::new();
-        if let Some(content_type) = content_type {
-            headers.insert(header::CONTENT_TYPE, value(&header::CONTENT_TYPE, content_type)?);
-        }
-        if let Some(attributes) = attributes {
-            headers.insert(ATTRIBUTES_HEADER, value(&ATTRIBUTES_HEADER, attributes)?);
-        }
-        match encryption {
-            None => {}
-            Some(Encryption::Aes256) => {
-                headers.insert(ENCRYPTION_HEADER, HeaderValue::from_static("AES256"));
-            }
-            Some(Encryption::AwsKms { key_id }) => {
-                headers.insert(ENCRYPTION_HEADER, HeaderValue::from_static("aws:kms"));
-                if let Some(key_id) = key_id {
-                    headers.insert(KMS_KEY_HEADER, value(&KMS_KEY_HEADER, key_id)?);
-                }
-            }
-        }
-        if *if_absent {
-            headers.insert(header::IF_NONE_MATCH, HeaderValue::from_static("*"));
-        }
-        Ok(headers)
+impl Stored {
+    fn read(headers: &HeaderMap) -> Self {
+        Self { etag: text(headers, header::ETAG.as_str()), version_id: text(headers, VERSION_HEADER) }
     }
 }
 
@@ -329,8 +338,8 @@ impl ObjectHead {
                 .and_then(|date| DateTime::parse_from_rfc2822(&date).ok())
                 .map(SystemTime::from),
             content_type: text(headers, header::CONTENT_TYPE.as_str()),
-            attributes: text(headers, ATTRIBUTES_HEADER.as_str()),
-            encryption: text(headers, ENCRYPTION_HEADER.as_str()),
+            attributes: text(headers, ATTRIBUTES.as_str()),
+            encryption: text(headers, ENCRYPTION.as_str()),
             version_id: text(headers, VERSION_HEADER),
         })
     }

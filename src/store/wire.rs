@@ -16,6 +16,7 @@ use object_store::client::{HttpError, HttpRequest, HttpRequestBody, HttpResponse
 
 use super::credentials::Credentials;
 use super::failure::{Failure, FailureKind};
+use super::headers::carries_a_key;
 use super::keys;
 use super::sign::{self, Signer, SigningKeys};
 use super::transport::Transport;
@@ -90,7 +91,7 @@ const HASHED_INLINE: usize = 1024 * 1024;
 /// An error document is about 1 KiB.
 const MAX_ERROR_BODY: usize = 64 * 1024;
 /// The documents that answer writes are a few hundred bytes.
-const MAX_RESULT_BODY: usize = 1024 * 1024;
+pub(super) const MAX_RESULT_BODY: usize = 1024 * 1024;
 
 impl Bucket {
     pub(super) fn new(name: &str, wire: &Wire) -> Result<Self, Failure> {
@@ -206,6 +207,10 @@ impl Wire {
 
     /// The HTTP request of one attempt, with the credentials and the time of now.
     async fn signed(&self, route: &Route, request: &Request<'_>) -> Result<HttpRequest, Failure> {
+        if route.scheme == Scheme::HTTP && !is_loopback(route.authority.host()) && carries_a_key(&request.headers) {
+            let message = format!("a customer's encryption key is not sent to http://{}: use https", route.authority);
+            return Err(Failure::new(FailureKind::Insecure, message));
+        }
         let path = format!("{}/{}", route.base, request.key_path);
         let target = if request.query.is_empty() { path.clone() } else { format!("{path}?{}", request.query) };
         let mut uri = http::uri::Parts::default();
@@ -252,6 +257,11 @@ fn is_dns_label(bucket: &str) -> bool {
     bucket.len() <= 63
         && !bucket.ends_with('-')
         && bucket.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn unsendable(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
@@ -418,6 +428,39 @@ mod tests {
         ] {
             let route = Route::new("b", &wire(Some(endpoint), false), "x").unwrap();
             assert_eq!(route.host, host, "{endpoint}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_customers_key_is_sent_over_tls_or_to_the_own_machine() {
+        let headers = crate::store::ReadOptions {
+            customer_key: Some(&crate::encryption::CustomerKey::new([7; 32])),
+            ..Default::default()
+        };
+        let headers = headers.to_headers().unwrap();
+        for (endpoint, sent) in [
+            ("https://host", true),
+            ("http://localhost:9000", true),
+            ("http://127.1.2.3", true),
+            ("http://[::1]:9000", true),
+            ("http://host", false),
+            ("http://192.168.0.1:9000", false),
+            ("http://127.0.0.1.example", false),
+        ] {
+            let wire = wire(Some(endpoint), false);
+            let route = Route::new("b", &wire, "x").unwrap();
+            let request = Request {
+                method: Method::GET,
+                key_path: "k".into(),
+                query: "".into(),
+                headers: headers.clone(),
+                body: HttpRequestBody::empty(),
+            };
+            let signed = wire.signed(&route, &request).await;
+            assert_eq!(signed.is_ok(), sent, "{endpoint}");
+            if let Err(failure) = signed {
+                assert_eq!(failure.into_error(1).kind(), crate::ErrorKind::Config);
+            }
         }
     }
 

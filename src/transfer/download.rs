@@ -7,11 +7,12 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 
+use super::{Stopped, conditional};
 use crate::address::Location;
 use crate::error::{Error, ErrorKind, Result};
 use crate::retry::RetryPolicy;
 use crate::scope::{Directory, FileLease, PartFile};
-use crate::store::{ByteRange, Failure, FailureKind, Incoming, ObjectHead, Store};
+use crate::store::{ByteRange, Failure, FailureKind, Incoming, ObjectHead, ReadOptions, Store};
 
 /// A finished download.
 #[derive(Debug)]
@@ -28,17 +29,17 @@ const PIECE: usize = 1024 * 1024;
 /// An attempt that achieved less is one failure more in a row.
 const PROGRESS: u64 = 1024 * 1024;
 
-/// Downloads an object, or `range` of it, into a new file of `directory`.
+/// Downloads an object, or a range of it, into a new file of `directory`.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Changed`] when the object was replaced between two attempts; [`ErrorKind::InvalidRange`] when `range` lies
-/// outside of the object.
+/// [`ErrorKind::Changed`] when the object was replaced between two attempts, or has another ETag than the one asked for;
+/// [`ErrorKind::InvalidRange`] when the range lies outside of the object.
 pub(crate) async fn download(
     store: &Store,
     policy: &RetryPolicy,
     location: &Location,
-    range: Option<ByteRange>,
+    options: ReadOptions<'_>,
     directory: &Arc<Directory>,
 ) -> Result<Downloaded> {
     let mut retry = policy.start();
@@ -46,7 +47,7 @@ pub(crate) async fn download(
     // The farthest that an attempt came, also when the next one begins anew.
     let mut farthest = 0;
     loop {
-        match attempt(store, location, range, directory, &mut progress).await {
+        match attempt(store, location, options, directory, &mut progress).await {
             Ok(()) => break,
             Err(Stopped::Local(error)) => return Err(error.with_attempts(retry.attempts())),
             Err(Stopped::Remote(failure)) => {
@@ -55,10 +56,10 @@ pub(crate) async fn download(
                     retry.progressed();
                 }
                 farthest = farthest.max(reached);
-                // Only a resumed request is conditional.
                 if failure.is_precondition_failed() {
                     let attempts = retry.attempts();
-                    return Err(changed().with_attempts(attempts).with_source(failure.into_error(attempts)));
+                    let error = if progress.is_some() { changed() } else { conditional::another_object() };
+                    return Err(error.with_attempts(attempts).with_source(failure.into_error(attempts)));
                 }
                 retry.wait(failure).await?;
             }
@@ -81,22 +82,11 @@ struct Progress {
     sink: Sink,
 }
 
-enum Stopped {
-    Remote(Failure),
-    Local(Error),
-}
-
-impl From<Failure> for Stopped {
-    fn from(failure: Failure) -> Self {
-        Self::Remote(failure)
-    }
-}
-
 /// One request, and its body as far as it comes.
 async fn attempt(
     store: &Store,
     location: &Location,
-    range: Option<ByteRange>,
+    options: ReadOptions<'_>,
     directory: &Arc<Directory>,
     progress: &mut Option<Progress>,
 ) -> Result<(), Stopped> {
@@ -106,8 +96,8 @@ async fn attempt(
     }
     let (incoming, current) = match progress {
         None => {
-            let incoming = store.get(location, range, None).await?;
-            let wanted = first_window(range, &incoming.head)?;
+            let incoming = store.get(location, options).await?;
+            let wanted = first_window(options.range, &incoming.head)?;
             let length = wanted.end - wanted.start;
             let sink = Sink::new(directory, location.key(), length);
             let first = Progress { head: incoming.head.clone(), wanted, received: 0, sink };
@@ -119,7 +109,8 @@ async fn attempt(
                 return Ok(());
             }
             let rest = ByteRange::Span { start, end: current.wanted.end };
-            let incoming = store.get(location, Some(rest), current.head.etag.as_deref()).await?;
+            let pinned = ReadOptions { range: Some(rest), if_match: current.head.etag.as_deref(), ..options };
+            let incoming = store.get(location, pinned).await?;
             if incoming.head.etag != current.head.etag || incoming.head.size != current.head.size {
                 return Err(Stopped::Local(changed()));
             }

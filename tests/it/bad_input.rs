@@ -91,9 +91,6 @@ async fn what_s3_would_not_store_is_refused() {
     assert_refused(&fixture.s3.put_many([metadata]).await.unwrap_err(), ErrorKind::InvalidObject, "2048");
     let error = fixture.s3.put("k", "v").content_type("text/\nplain").await.unwrap_err();
     assert_refused(&error, ErrorKind::InvalidObject, "content-type");
-    // The pages of a zeroed vector are not touched, so this takes no memory.
-    let huge = vec![0_u8; (5 << 30) + 1];
-    assert_refused(&fixture.s3.put("k", huge).await.unwrap_err(), ErrorKind::InvalidObject, "5 GiB");
     assert!(fixture.server.log().is_empty());
 }
 

@@ -1,7 +1,7 @@
 //! Behaviour that every S3 service shows: functions over a place in one.
 
 use futures::TryStreamExt as _;
-use s3flow::{Encryption, ErrorKind, S3, S3GetObject, S3Object, S3PutObject};
+use s3flow::{Encryption, ErrorKind, KmsKey, S3, S3GetObject, S3Object, S3PutObject};
 use serde_json::json;
 
 /// Where a case works.
@@ -205,7 +205,7 @@ pub(crate) async fn a_listing_of_several_pages_is_whole(place: &Place, count: us
 pub(crate) async fn encryption_is_asked_for_and_reported(place: &Place) {
     place.s3.put("sse", "x").encryption(Encryption::Aes256).await.unwrap();
     assert_eq!(place.s3.info("sse").await.unwrap().encryption(), Some("AES256"));
-    let kms = Encryption::AwsKms { key_id: Some("alias/s3flow".into()) };
+    let kms = Encryption::AwsKms(KmsKey::new("alias/s3flow"));
     let object = S3PutObject::new("kms", "x").encryption(kms);
     place.s3.put_many([object]).await.unwrap();
     assert_eq!(place.s3.get("kms").await.unwrap().encryption(), Some("aws:kms"));

@@ -387,6 +387,8 @@ async fn a_length_that_the_body_overrides_does_not_cut_the_object() {
 #[tokio::test]
 async fn a_put_that_may_meet_its_own_earlier_success_says_so() {
     let fixture = Fixture::new().await;
+    // Finds out first that this server keeps conditions.
+    fixture.s3.put("first", "").overwrite(false).await.unwrap();
     fixture.server.inject(Fault::lose_answer().operation(Operation::PutObject));
     let error = fixture.s3.put("k", "text").overwrite(false).await.unwrap_err();
     assert_eq!((error.kind(), error.attempts()), (ErrorKind::Other, 2), "{error}");

@@ -1,0 +1,202 @@
+//! `copy` and `copy_many`.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures::{Stream, StreamExt as _};
+
+use super::Operation;
+use super::many::{Many, collect, numbered};
+use super::turns::Turns;
+use crate::address::Address;
+use crate::encryption::Encryption;
+use crate::error::{Error, ErrorKind, Result};
+use crate::object::PutReceipt;
+use crate::properties::Properties;
+use crate::request::S3GetObject;
+use crate::s3::S3;
+use crate::store::{CopySource, ObjectHeaders};
+use crate::transfer;
+
+/// One copy inside the server; await it. Made by [`S3::copy`].
+///
+/// Bytes, content type and the like, metadata and tags are kept. Storage class and encryption are those of a new object: what
+/// is set here, else the scope's encryption, else the bucket's. An object over 5 GiB is copied by parts, pinned to one ETag,
+/// which needs the permission to read its tags if it has any.
+///
+/// # Errors
+///
+/// [`NotFound`](crate::ErrorKind::NotFound) of the source; [`InvalidRange`](crate::ErrorKind::InvalidRange) for a range of it:
+/// copies are of whole objects; [`Changed`](crate::ErrorKind::Changed) when it has another ETag than
+/// [asked for](S3GetObject::if_match), or was replaced meanwhile. Else those of [`Put`](super::Put).
+///
+/// # Cancel safety
+///
+/// As of [`Put`](super::Put).
+#[derive(Debug, Clone)]
+#[must_use = "a copy does nothing unless it is awaited"]
+pub struct Copy {
+    s3: S3,
+    source: S3GetObject,
+    destination: String,
+    properties: Properties,
+}
+
+impl Copy {
+    pub(crate) fn new(s3: S3, source: S3GetObject, destination: String) -> Self {
+        Self { s3, source, destination, properties: Properties::default() }
+    }
+
+    /// The storage class of the copy; see [`S3PutObject::storage_class`](crate::S3PutObject::storage_class).
+    pub fn storage_class(mut self, class: impl Into<String>) -> Self {
+        self.properties.storage_class = Some(class.into());
+        self
+    }
+
+    /// The server-side encryption of the copy, in place of the scope's.
+    pub fn encryption(mut self, encryption: Encryption) -> Self {
+        self.properties.encryption = Some(encryption);
+        self
+    }
+}
+
+impl IntoFuture for Copy {
+    type Output = Result<PutReceipt>;
+    type IntoFuture = Operation<PutReceipt>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let Self { s3, source, destination, properties } = self;
+        Box::pin(async move {
+            let prepared = prepare(&s3, source, &destination, &properties)?;
+            copy(&s3, 0, prepared).await
+        })
+    }
+}
+
+/// A copy with everything checked that can be without the network.
+struct Prepared {
+    source: S3GetObject,
+    from: Address,
+    to: Address,
+    headers: ObjectHeaders,
+}
+
+fn prepare(s3: &S3, source: S3GetObject, destination: &str, properties: &Properties) -> Result<Prepared> {
+    let unnamed = |error: Error| error.with_operation("copy", None);
+    let from = source.address(s3.root()).map_err(unnamed)?;
+    let to = s3.root().object(destination).map_err(|invalid| unnamed(Error::new(ErrorKind::InvalidUrl, invalid.0)))?;
+    if source.is_ranged() {
+        return Err(Error::new(ErrorKind::InvalidRange, "a copy is of a whole object")
+            .with_operation("copy", Some(from.location.url())));
+    }
+    let headers = ObjectHeaders::new(properties, s3.encryption())
+        .map_err(|error| error.with_operation("copy", Some(to.location.url())))?;
+    Ok(Prepared { source, from, to, headers })
+}
+
+async fn copy(s3: &S3, index: usize, prepared: Prepared) -> Result<PutReceipt> {
+    let Prepared { source, from, to, headers } = prepared;
+    let client = s3.client();
+    let copied = async {
+        let options = source.read_options(s3.encryption())?;
+        let source =
+            CopySource { location: &from.location, if_match: options.if_match, customer_key: options.customer_key };
+        transfer::copy(&client.store, &client.retry, source, &to.location, &headers).await
+    };
+    match s3.scope().unless_closed(copied).await {
+        Ok(stored) => Ok(PutReceipt::stored(index, to, stored)),
+        Err(error) => {
+            let of_the_source = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Changed);
+            let place = if of_the_source { &from } else { &to };
+            Err(error.with_operation("copy", Some(place.location.url())))
+        }
+    }
+}
+
+/// Many copies: a stream of receipts as they complete, or awaited, a `Vec` in the order given. Made by [`S3::copy_many`].
+///
+/// Every input yields one item. An error is an item too, and the stream goes on after it. Of several copies to the same key,
+/// each waits for those before it: the last one wins.
+///
+/// # Errors
+///
+/// Each item: one of those of [`Copy`]. Awaited, the first one, which cancels the rest. A concurrency of 0 is one
+/// [`Config`](crate::ErrorKind::Config) error without an index.
+///
+/// # Cancellation
+///
+/// Dropping the stream, or the future, ends its requests. Each copy is there whole or not at all; see [`Put`](super::Put).
+#[must_use = "a copy_many does nothing unless it is polled or awaited"]
+pub struct CopyMany {
+    s3: S3,
+    many: Many<(S3GetObject, String), PutReceipt>,
+    properties: Properties,
+}
+
+impl CopyMany {
+    pub(crate) fn new(s3: S3, copies: Vec<(S3GetObject, String)>) -> Self {
+        let inputs = futures::stream::iter(copies).map(Ok);
+        Self { s3, many: Many::new(numbered(inputs)), properties: Properties::default() }
+    }
+
+    /// See [`Copy::storage_class`].
+    pub fn storage_class(mut self, class: impl Into<String>) -> Self {
+        self.properties.storage_class = Some(class.into());
+        self
+    }
+
+    /// See [`Copy::encryption`].
+    pub fn encryption(mut self, encryption: Encryption) -> Self {
+        self.properties.encryption = Some(encryption);
+        self
+    }
+
+    /// How many objects are under way or waiting to be taken, at most. Default: the scope's.
+    pub fn concurrency(mut self, objects: usize) -> Self {
+        self.many.set_concurrency(objects);
+        self
+    }
+
+    /// Whether the stream keeps the order of its input, in place of the order of completion. Default: false.
+    pub fn ordered(mut self, ordered: bool) -> Self {
+        self.many.set_ordered(ordered);
+        self
+    }
+}
+
+impl Stream for CopyMany {
+    type Item = Result<PutReceipt>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Self { s3, many, properties } = self.get_mut();
+        many.poll(cx, s3, || {
+            let (s3, properties, turns) = (s3.clone(), properties.clone(), Turns::default());
+            move |index, (source, destination): (S3GetObject, String)| {
+                let s3 = s3.clone();
+                let prepared = prepare(&s3, source, &destination, &properties);
+                let prepared = prepared.map(|prepared| (turns.take(&prepared.to.location), prepared));
+                async move {
+                    let (mut turn, prepared) = prepared?;
+                    turn.begin().await;
+                    copy(&s3, index, prepared).await
+                }
+            }
+        })
+    }
+}
+
+impl IntoFuture for CopyMany {
+    type Output = Result<Vec<PutReceipt>>;
+    type IntoFuture = Operation<Vec<PutReceipt>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        collect(self, |one, other| one.index().cmp(&other.index()))
+    }
+}
+
+impl fmt::Debug for CopyMany {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CopyMany").field("s3", &self.s3).field("properties", &self.properties).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,179 @@
+//! Whether a server keeps the conditions of a write. One that ignores them would overwrite what it was told to leave.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ring::rand::{SecureRandom as _, SystemRandom};
+
+use super::multipart::Assembly;
+use super::upload::Upload;
+use super::{Stopped, request};
+use crate::address::Location;
+use crate::blocking::joined;
+use crate::error::{Error, ErrorKind, Result};
+use crate::retry::RetryPolicy;
+use crate::store::{Failure, MultipartUpload, ObjectHeaders, ReadOptions, Store, WriteCondition};
+
+/// The request that carries the condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Write {
+    Put,
+    Complete,
+}
+
+/// What is to be done.
+pub(super) enum Settled<'a> {
+    /// The upload, with a condition only if the server keeps it.
+    Proceed(Upload<'a>),
+    Exists,
+}
+
+/// Makes sure that the condition of an upload means something.
+///
+/// # Errors
+///
+/// [`ErrorKind::Unsupported`] when the server ignores it and the user did not ask to check first.
+pub(super) async fn settle<'a>(
+    store: &Store,
+    policy: &RetryPolicy,
+    upload: Upload<'a>,
+    write: Write,
+) -> Result<Settled<'a>> {
+    let Some(condition) = upload.condition else { return Ok(Settled::Proceed(upload)) };
+    if is_kept(store, policy, upload, condition, write).await? {
+        return Ok(Settled::Proceed(upload));
+    }
+    if !upload.check_then_put {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            "the server ignores conditions of writes and would overwrite; check_then_put(true) looks first, and may race",
+        ));
+    }
+    let unconditional = Upload { condition: None, ..upload };
+    match (condition, etag(store, policy, upload).await?) {
+        (WriteCondition::Absent, Some(_)) => Ok(Settled::Exists),
+        (WriteCondition::Matches(wanted), Some(Some(there))) if *wanted == there => Ok(Settled::Proceed(unconditional)),
+        (WriteCondition::Matches(_), Some(_)) => Err(another_object()),
+        (WriteCondition::Matches(_), None) => Err(Error::new(ErrorKind::NotFound, "the object does not exist")),
+        (WriteCondition::Absent, None) => Ok(Settled::Proceed(unconditional)),
+    }
+}
+
+pub(super) async fn exists(store: &Store, policy: &RetryPolicy, upload: Upload<'_>) -> Result<bool> {
+    Ok(etag(store, policy, upload).await?.is_some())
+}
+
+pub(super) fn another_object() -> Error {
+    Error::new(ErrorKind::Changed, "the object is another than the one that the condition names")
+}
+
+/// The ETag of the object that is there, if one is.
+async fn etag(store: &Store, policy: &RetryPolicy, upload: Upload<'_>) -> Result<Option<Option<String>>> {
+    let options = ReadOptions { customer_key: upload.headers.customer_key(), ..ReadOptions::default() };
+    match request(policy, || store.head(upload.location, options)).await {
+        Ok(head) => Ok(Some(head.etag)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn is_kept(
+    store: &Store,
+    policy: &RetryPolicy,
+    upload: Upload<'_>,
+    condition: &WriteCondition,
+    write: Write,
+) -> Result<bool> {
+    if store.is_aws() {
+        return Ok(true);
+    }
+    let known = store.write_conditions(upload.location.bucket()).map_err(|failure| failure.into_error(0))?;
+    let index = 2 * usize::from(write == Write::Complete) + usize::from(*condition == WriteCondition::Absent);
+    let kept = known[index].get_or_try_init(|| async {
+        let probe = Probe {
+            store: store.clone(),
+            policy: policy.clone(),
+            location: upload.location.beside(&probe_name()),
+            headers: upload.headers.only_encryption(),
+        };
+        let absent = *condition == WriteCondition::Absent;
+        // In a task of its own, so that it takes its object away also when nobody waits any more.
+        tokio::spawn(async move { probe.run(absent, write).await }).await.unwrap_or_else(|error| Err(joined(error)))
+    });
+    kept.await.copied()
+}
+
+fn probe_name() -> String {
+    let mut random = [0; 8];
+    // Without randomness of the system, the time would do; but then TLS had failed long before.
+    let _ = SystemRandom::new().fill(&mut random);
+    format!(".s3flow-probe-{:016x}", u64::from_ne_bytes(random))
+}
+
+/// Finds out on an object of its own, beside the one that is to be stored: it is put, put again under a condition that does
+/// not hold, and deleted.
+struct Probe {
+    store: Store,
+    policy: RetryPolicy,
+    location: Location,
+    headers: ObjectHeaders,
+}
+
+/// No object has it.
+const NO_ETAG: &str = "\"00000000000000000000000000000000\"";
+
+impl Probe {
+    async fn run(self, absent: bool, write: Write) -> Result<bool> {
+        let Self { store, policy, location, headers } = &self;
+        request(policy, || store.put(location, headers, None, Bytes::new())).await?;
+        let condition = if absent { WriteCondition::Absent } else { WriteCondition::Matches(NO_ETAG.to_owned()) };
+        let kept = match write {
+            Write::Put => self.put(&condition).await,
+            Write::Complete => self.complete(&condition).await,
+        };
+        let removed = request(policy, || store.delete(location)).await;
+        if let Err(error) = removed {
+            tracing::warn!(url = location.url(), %error, "the object of a probe was not removed");
+        }
+        let kept = kept?;
+        tracing::debug!(bucket = location.bucket(), ?condition, ?write, kept, "probed");
+        Ok(kept)
+    }
+
+    async fn put(&self, condition: &WriteCondition) -> Result<bool> {
+        let mut retry = self.policy.start();
+        loop {
+            match self.store.put(&self.location, &self.headers, Some(condition), Bytes::new()).await {
+                Ok(_) => return Ok(false),
+                Err(failure) => match verdict(&failure) {
+                    Some(kept) => return Ok(kept),
+                    None => retry.wait(failure).await?,
+                },
+            }
+        }
+    }
+
+    async fn complete(&self, condition: &WriteCondition) -> Result<bool> {
+        let Self { store, policy, location, headers } = self;
+        let begun = request(policy, || store.create_multipart(location, headers)).await?;
+        let mut assembly = Assembly::new(store, policy, begun, 1);
+        let part = |store: Store, upload: Arc<MultipartUpload>| async move {
+            store.upload_part(&upload, 1, Bytes::from_static(b"probe")).await
+        };
+        let handed_over = assembly.send(part).await;
+        match assembly.end(handed_over, Some(condition)).await {
+            Ok(_) => Ok(false),
+            Err(Stopped::Remote(failure)) => verdict(&failure).ok_or_else(|| failure.into_error(1)),
+            Err(Stopped::Local(error)) if error.kind() == ErrorKind::Unsupported => Ok(false),
+            Err(Stopped::Local(error)) => Err(error),
+        }
+    }
+}
+
+/// What a refusal says; `None` when it says nothing of conditions.
+fn verdict(failure: &Failure) -> Option<bool> {
+    if failure.is_precondition_failed() {
+        return Some(true);
+    }
+    failure.is_not_implemented().then_some(false)
+}
