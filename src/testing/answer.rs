@@ -36,7 +36,7 @@ pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request
 pub(super) struct Failure {
     pub(super) status: StatusCode,
     pub(super) code: Cow<'static, str>,
-    message: Cow<'static, str>,
+    pub(super) message: Cow<'static, str>,
     details: Vec<(&'static str, String)>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }

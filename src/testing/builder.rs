@@ -19,6 +19,9 @@ use super::service::{Door, Service};
 use super::store::Store;
 use super::sync::Gate;
 
+/// S3 copies nothing larger in one request.
+const MAX_COPY: u64 = 5 * 1024 * 1024 * 1024;
+
 /// Settings of an [`S3Server`] that is not started yet.
 ///
 /// ```
@@ -40,6 +43,10 @@ pub struct S3ServerBuilder {
     anonymous: bool,
     log: bool,
     md5: bool,
+    discard_content: bool,
+    max_copy_size: u64,
+    conditional_writes: bool,
+    conditional_completes: bool,
 }
 
 impl Default for S3ServerBuilder {
@@ -56,6 +63,10 @@ impl Default for S3ServerBuilder {
             anonymous: false,
             log: true,
             md5: true,
+            discard_content: false,
+            max_copy_size: MAX_COPY,
+            conditional_writes: true,
+            conditional_completes: true,
         }
     }
 }
@@ -113,6 +124,37 @@ impl S3ServerBuilder {
         self
     }
 
+    /// Whether the bytes of uploads are thrown away as soon as they are counted and hashed. The default is `false`.
+    ///
+    /// An upload of any size then takes next to no memory. Objects keep their size and the ETag of what was received;
+    /// a GET answers as many zeros, without a checksum. What [`put_object`](S3Server::put_object) stores is kept as ever.
+    pub fn discard_content(mut self, discard: bool) -> Self {
+        self.discard_content = discard;
+        self
+    }
+
+    /// The size in bytes above which CopyObject and UploadPartCopy answer `400 InvalidRequest`. The default is that of
+    /// S3, 5 GiB.
+    pub fn max_copy_size(mut self, bytes: u64) -> Self {
+        self.max_copy_size = bytes;
+        self
+    }
+
+    /// Whether PutObject, CopyObject and CompleteMultipartUpload heed `If-None-Match` and `If-Match`. The default is
+    /// `true`. Some servers, garage 2.5 among them, ignore them and overwrite.
+    pub fn conditional_writes(mut self, heeded: bool) -> Self {
+        self.conditional_writes = heeded;
+        self.conditional_completes = heeded;
+        self
+    }
+
+    /// The same for CompleteMultipartUpload alone. After [`conditional_writes`](Self::conditional_writes), which sets
+    /// both.
+    pub fn conditional_completes(mut self, heeded: bool) -> Self {
+        self.conditional_completes = heeded;
+        self
+    }
+
     /// Starts the server.
     ///
     /// # Errors
@@ -123,7 +165,20 @@ impl S3ServerBuilder {
     ///
     /// Outside of a Tokio runtime.
     pub async fn start(self) -> io::Result<S3Server> {
-        let Self { mut buckets, page_size, latency, user, region, anonymous, log, md5 } = self;
+        let Self {
+            mut buckets,
+            page_size,
+            latency,
+            user,
+            region,
+            anonymous,
+            log,
+            md5,
+            discard_content,
+            max_copy_size,
+            conditional_writes,
+            conditional_completes,
+        } = self;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let endpoint = format!("http://{}", listener.local_addr()?);
         let store = Arc::new(Store::default());
@@ -135,14 +190,26 @@ impl S3ServerBuilder {
         }
         let etags = if md5 { Etags::Md5 } else { Etags::Checksum };
         let access = Arc::new(Access::new(anonymous, region));
-        let service = Arc::new(Service { store, access, page_size, etags, endpoint });
+        let faults = Arc::new(Faults::default());
+        let service = Arc::new(Service {
+            store,
+            access,
+            faults: Arc::clone(&faults),
+            page_size,
+            etags,
+            keep_content: !discard_content,
+            max_copy_size,
+            conditional_writes,
+            conditional_completes,
+            endpoint,
+        });
         let mut s3 = S3ServiceBuilder::new(Door(Arc::clone(&service)));
         s3.set_route(Door(Arc::clone(&service)));
         s3.set_auth(user.clone());
         let shared = Arc::new(Shared {
             log: Arc::new(Log::new(log)),
             gate: Gate::new(),
-            faults: Faults::default(),
+            faults,
             connections: Arc::default(),
             latency,
             s3: s3.build(),
@@ -155,7 +222,20 @@ impl S3ServerBuilder {
 
 impl fmt::Debug for S3ServerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { buckets, page_size, latency, user, region, anonymous, log, md5 } = self;
+        let Self {
+            buckets,
+            page_size,
+            latency,
+            user,
+            region,
+            anonymous,
+            log,
+            md5,
+            discard_content,
+            max_copy_size,
+            conditional_writes,
+            conditional_completes,
+        } = self;
         f.debug_struct("S3ServerBuilder")
             .field("buckets", buckets)
             .field("page_size", page_size)
@@ -166,6 +246,10 @@ impl fmt::Debug for S3ServerBuilder {
             .field("anonymous", anonymous)
             .field("log", log)
             .field("md5", md5)
+            .field("discard_content", discard_content)
+            .field("max_copy_size", max_copy_size)
+            .field("conditional_writes", conditional_writes)
+            .field("conditional_completes", conditional_completes)
             .finish()
     }
 }

@@ -165,6 +165,11 @@ impl Expected {
         }))
     }
 
+    /// Whether there is one at all.
+    pub(super) fn is_announced(self) -> bool {
+        self.0.is_some()
+    }
+
     /// A client that sends no checksum gets S3's own.
     pub(super) fn hasher(self) -> Hasher {
         Hasher::new(self.0.unwrap_or(Algorithm::Crc64Nvme))

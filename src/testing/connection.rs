@@ -24,7 +24,7 @@ use super::sync::{Connections, Gate};
 pub(super) struct Shared {
     pub(super) log: Arc<Log>,
     pub(super) gate: Gate,
-    pub(super) faults: Faults,
+    pub(super) faults: Arc<Faults>,
     pub(super) connections: Arc<Connections>,
     pub(super) latency: Duration,
     /// Verifies signatures and calls the service behind.

@@ -9,7 +9,11 @@ use bytes::{Bytes, BytesMut};
 pub(super) struct Content {
     segments: Vec<Bytes>,
     length: u64,
+    discarded: bool,
 }
+
+/// Stands for bytes that were not kept.
+static ZEROS: [u8; 1024 * 1024] = [0; 1024 * 1024];
 
 impl Content {
     pub(super) fn concat<'a>(contents: impl IntoIterator<Item = &'a Content>) -> Self {
@@ -17,8 +21,26 @@ impl Content {
         for content in contents {
             whole.segments.extend_from_slice(&content.segments);
             whole.length += content.length;
+            whole.discarded |= content.discarded;
         }
         whole
+    }
+
+    /// As many zeros in place of what was received. They take no memory to speak of.
+    pub(super) fn discarded(length: u64) -> Self {
+        let mut segments = Vec::new();
+        let mut rest = length;
+        while rest > 0 {
+            let zeros = rest.min(ZEROS.len() as u64);
+            segments.push(Bytes::from_static(&ZEROS[..zeros as usize]));
+            rest -= zeros;
+        }
+        Self { segments, length, discarded: true }
+    }
+
+    /// Whether these are zeros in place of what was received.
+    pub(super) fn is_discarded(&self) -> bool {
+        self.discarded
     }
 
     pub(super) fn len(&self) -> u64 {
@@ -44,7 +66,8 @@ impl Content {
 
     /// The bytes of `range`, which must lie inside.
     pub(super) fn slice(&self, range: Range<u64>) -> Content {
-        let mut part = Self { segments: Vec::with_capacity(1), length: range.end - range.start };
+        let mut part =
+            Self { segments: Vec::with_capacity(1), length: range.end - range.start, discarded: self.discarded };
         let mut start = 0;
         for segment in &self.segments {
             let end = start + segment.len() as u64;
@@ -63,7 +86,7 @@ impl Content {
 impl From<Bytes> for Content {
     fn from(bytes: Bytes) -> Self {
         let length = bytes.len() as u64;
-        Self { segments: if bytes.is_empty() { Vec::new() } else { vec![bytes] }, length }
+        Self { segments: if bytes.is_empty() { Vec::new() } else { vec![bytes] }, length, discarded: false }
     }
 }
 
@@ -89,5 +112,18 @@ mod tests {
                 assert_eq!(slice.len(), end - start);
             }
         }
+    }
+
+    #[test]
+    fn discarded_content_keeps_its_length_and_is_zeros() {
+        let size = ZEROS.len() as u64;
+        for length in [0, 1, size, size + 1, 3 * size] {
+            let content = Content::discarded(length);
+            assert_eq!((content.len(), content.to_bytes().len() as u64), (length, length));
+            assert!(content.to_bytes().iter().all(|byte| *byte == 0));
+        }
+        let whole = Content::concat(&[Content::from(Bytes::from_static(b"a")), Content::discarded(2)]);
+        assert!(whole.is_discarded() && whole.slice(0..1).is_discarded());
+        assert_eq!(whole.to_bytes(), &b"a\0\0"[..]);
     }
 }

@@ -203,6 +203,9 @@ impl Fault {
     }
 
     /// Only requests for this exact key, in any bucket.
+    ///
+    /// Each key of a DeleteObjects request counts as a call of its own, and [`status`](Self::status) makes it fail
+    /// inside of the answer, with this code. Other faults do nothing to one key among many.
     pub fn key(mut self, key: impl Into<String>) -> Self {
         self.key = Some(key.into());
         self
@@ -229,6 +232,21 @@ impl Fault {
     fn matches(&self, call: &Call) -> bool {
         self.operation.is_none_or(|operation| operation == call.operation)
             && self.key.as_ref().is_none_or(|key| call.key.as_ref() == Some(key))
+    }
+
+    /// Whether it is about this key of a request for many.
+    fn names(&self, operation: Operation, key: &str) -> bool {
+        self.operation.is_none_or(|named| named == operation) && self.key.as_deref() == Some(key)
+    }
+}
+
+impl Action {
+    /// The code of the failure that it answers with for one key of many.
+    fn key_failure(&self) -> Option<Failure> {
+        match self {
+            Self::Status { status, code } => Some(Failure::new(*status, code.clone(), message(code))),
+            _ => None,
+        }
     }
 }
 
@@ -257,6 +275,23 @@ struct Rule {
     seen: usize,
 }
 
+impl Rule {
+    /// Counts a call, and says whether the fault bites at it.
+    fn count(&mut self) -> bool {
+        self.seen += 1;
+        (self.fault.on_call..self.end()).contains(&self.seen)
+    }
+
+    /// Whether it may bite again.
+    fn is_left(&self) -> bool {
+        self.seen + 1 < self.end()
+    }
+
+    fn end(&self) -> usize {
+        self.fault.on_call.saturating_add(self.fault.times)
+    }
+}
+
 impl Faults {
     pub(super) fn inject(&self, fault: Fault) {
         let mut rules = lock(&self.rules);
@@ -279,18 +314,36 @@ impl Faults {
         }
         let mut rules = lock(&self.rules);
         let known = std::mem::replace(&mut effects.known, rules.injected);
-        rules.rules.retain_mut(|Rule { number, fault, seen }| {
-            if *number < known || !fault.matches(call) {
+        rules.rules.retain_mut(|rule| {
+            if rule.number < known || !rule.fault.matches(call) {
                 return true;
             }
-            *seen += 1;
-            let end = fault.on_call.saturating_add(fault.times);
-            if (fault.on_call..end).contains(seen) {
-                effects.add(fault);
+            if rule.count() {
+                effects.add(&rule.fault);
             }
-            *seen + 1 < end
+            rule.is_left()
         });
         self.any.store(!rules.rules.is_empty(), Ordering::SeqCst);
+    }
+
+    /// Counts one key of a request for many, at the rules that name it, and fails it when one bites.
+    pub(super) fn check_key(&self, operation: Operation, key: &str) -> Result<(), Failure> {
+        if !self.any.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let mut rules = lock(&self.rules);
+        let mut failure = None;
+        rules.rules.retain_mut(|rule| {
+            if !rule.fault.names(operation, key) {
+                return true;
+            }
+            if rule.count() && failure.is_none() {
+                failure = rule.fault.action.key_failure();
+            }
+            rule.is_left()
+        });
+        self.any.store(!rules.rules.is_empty(), Ordering::SeqCst);
+        failure.map_or(Ok(()), Err)
     }
 }
 

@@ -22,7 +22,7 @@
 //!
 //! # What it is not
 //!
-//! It addresses buckets in the path only, has one user, and knows no versions, ACLs, policies, tags or object
+//! It addresses buckets in the path only, has one user, and knows no versions, ACLs, policies or object
 //! locks: such requests are answered with `501 NotImplemented`. Server-side encryption is checked and echoed,
 //! but nothing is encrypted.
 
@@ -38,7 +38,9 @@ mod conditions;
 mod connect;
 mod connection;
 mod content;
+mod delete;
 mod encode;
+mod encryption;
 mod fault;
 mod listing;
 mod log;
@@ -51,7 +53,9 @@ mod receive;
 mod server;
 mod service;
 mod store;
+mod stored;
 mod sync;
+mod tags;
 mod time;
 mod write;
 mod xml;
@@ -61,3 +65,4 @@ pub use self::fault::Fault;
 pub use self::log::{Finish, LoggedRequest};
 pub use self::operation::Operation;
 pub use self::server::S3Server;
+pub use self::stored::StoredObject;

@@ -1,6 +1,7 @@
 //! Multipart uploads.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use http::StatusCode;
 use s3s::dto::CompletedMultipartUpload;
@@ -8,10 +9,8 @@ use s3s::xml::{Deserialize as _, Deserializer};
 
 use super::answer::{Answer, Failure};
 use super::checksum::Plan;
-use super::conditions::WriteCondition;
 use super::encode::url_encode;
 use super::object::Attributes;
-use super::range::{Requested, resolve};
 use super::receive::{Incoming, Received};
 use super::service::{Request, Service};
 use super::store::{Part, Upload};
@@ -24,7 +23,7 @@ impl Service {
         let bucket = self.bucket(request)?;
         let attributes = Attributes::of(&request.headers)?;
         let plan = Plan::of(&request.headers)?;
-        let encryption = attributes.encryption.headers.clone();
+        let encryption = attributes.encryption.asked_for();
         let id = self.store.upload_id();
         let key = request.call.key();
         let upload = Upload { key: key.to_owned(), initiated: Moment::now(), attributes, plan, parts: BTreeMap::new() };
@@ -40,7 +39,8 @@ impl Service {
     }
 
     pub(super) async fn upload_part(&self, request: &Request, body: Incoming) -> Result<Answer, Failure> {
-        let Received { content, digest, checksum } = body.content(&request.headers, self.etags).await?;
+        let Received { content, digest, checksum } =
+            body.content(&request.headers, self.etags, self.keep_content).await?;
         let part = Part::new(content, digest, checksum.clone());
         let etag = part.etag();
         let mut answer = self.put_part(request, part)?;
@@ -51,21 +51,13 @@ impl Service {
 
     pub(super) fn upload_part_copy(&self, request: &Request) -> Result<Answer, Failure> {
         let source = self.source(request)?.object;
-        let content = match request.header("x-amz-copy-source-range") {
-            None => source.content.clone(),
-            range => match resolve(range, source.content.len()) {
-                // Here a range must lie inside, and be well-formed.
-                Requested::Part(bytes) if range.is_some_and(|range| range.ends_with(&(bytes.end - 1).to_string())) => {
-                    source.content.slice(bytes)
-                }
-                _ => {
-                    return Err(Failure::invalid_argument(
-                        "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets of the first and last bytes to copy",
-                    ));
-                }
-            },
+        let size = source.content.len();
+        let range = match request.header("x-amz-copy-source-range") {
+            None => 0..size,
+            Some(range) => copy_range(range, size)?,
         };
-        let part = Part::copied(content, self.etags);
+        self.check_copy_size(range.end - range.start)?;
+        let part = Part::copied(source.content.slice(range), self.etags);
         let mut xml = Xml::new("CopyPartResult");
         xml.element("LastModified", &part.modified.iso);
         xml.element("ETag", &part.etag());
@@ -85,7 +77,7 @@ impl Service {
                 return Err(Failure::invalid_argument("Part number must be an integer between 1 and 10000, inclusive"));
             }
         };
-        let encryption = bucket.upload(key, id)?.attributes.encryption;
+        let encryption = bucket.upload_encryption(key, id)?;
         encryption.check_part(&request.headers)?;
         bucket.put_part(key, id, number, part)?;
         Ok(Answer { headers: encryption.headers, ..Answer::default() })
@@ -94,7 +86,7 @@ impl Service {
     pub(super) async fn complete_multipart_upload(&self, request: &Request, body: Incoming) -> Result<Answer, Failure> {
         let document = body.document(&request.headers).await?;
         let bucket = self.bucket(request)?;
-        let condition = WriteCondition::of(&request.headers)?;
+        let condition = self.complete_condition(request)?;
         let malformed = |_| Failure::malformed_xml();
         let completed = CompletedMultipartUpload::deserialize(&mut Deserializer::new(&document)).map_err(malformed)?;
         let mut parts = Vec::new();
@@ -193,4 +185,39 @@ impl Service {
 
 fn upload_id(request: &Request) -> &str {
     request.call.query("uploadId").unwrap_or_default()
+}
+
+/// Unlike the range of a GET, this one must be well-formed and lie inside.
+fn copy_range(range: &str, size: u64) -> Result<Range<u64>, Failure> {
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u64>().ok());
+    let bounds = range.strip_prefix("bytes=").and_then(|range| range.split_once('-'));
+    let bounds = bounds.and_then(|(first, last)| Some((digits(first)??, digits(last)??)));
+    match bounds {
+        Some((first, last)) if first <= last && last < size => Ok(first..last + 1),
+        Some((first, last)) if first <= last => {
+            let message = format!("Range specified is not valid for source object of size: {size}");
+            Err(Failure::new(StatusCode::BAD_REQUEST, "InvalidArgument", message))
+        }
+        _ => Err(Failure::invalid_argument(
+            "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets of the first and last bytes to copy",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_range_of_a_copied_part_lies_inside_of_its_source() {
+        assert_eq!(copy_range("bytes=0-9", 10).unwrap(), 0..10);
+        assert_eq!(copy_range("bytes=3-3", 10).unwrap(), 3..4);
+        for range in ["bytes=0-10", "bytes=0-19", "bytes=10-10", "bytes=0-99999999999999999999"] {
+            assert!(copy_range(range, 10).is_err(), "{range}");
+        }
+        for range in ["bytes=3-", "bytes=-3", "bytes=4-3", "bytes=+1-2", "1-2", "bytes=1-2,4-5", ""] {
+            assert!(copy_range(range, 10).is_err(), "{range}");
+        }
+        assert!(copy_range("bytes=0-0", 0).is_err());
+    }
 }

@@ -1,20 +1,22 @@
 //! Stored objects and what is stored with them.
 
+use http::HeaderMap;
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, ETAG, EXPIRES,
     HeaderName, HeaderValue, LAST_MODIFIED,
 };
-use http::{HeaderMap, StatusCode};
 use s3s::crypto::{Checksum as _, Md5};
 
 use super::answer::Failure;
 use super::checksum::Checksum;
 use super::content::Content;
-use super::encode::{base64, base64_decode, hex};
+use super::encode::{base64, hex};
+use super::encryption::Encryption;
+use super::tags::Tags;
 use super::time::Moment;
 
 /// An object. Immutable: a write puts another in its place.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Object {
     pub(super) content: Content,
     /// Quoted, as in headers and listings.
@@ -43,7 +45,20 @@ impl Object {
         if let Ok(etag) = HeaderValue::from_str(&etag) {
             headers.insert(ETAG, etag);
         }
-        Self { content, etag, modified, attributes, checksum, parts, headers }
+        // What was received is gone, and what is read back has another checksum.
+        let checksum = checksum.filter(|_| !content.is_discarded());
+        let tags = attributes.tags.clone();
+        Self { content, etag, modified, attributes, checksum, parts, headers }.tagged(tags)
+    }
+
+    /// The same object with other tags.
+    pub(super) fn tagged(mut self, tags: Tags) -> Self {
+        match tags.as_slice().len() {
+            0 => self.headers.remove(TAGGING_COUNT),
+            count => self.headers.insert(TAGGING_COUNT, count.into()),
+        };
+        self.attributes.tags = tags;
+        self
     }
 
     /// An object as a plain PUT without headers makes it.
@@ -88,14 +103,17 @@ pub(super) fn quoted(digest: &[u8]) -> String {
 pub(super) struct Attributes {
     headers: HeaderMap,
     pub(super) encryption: Encryption,
+    pub(super) tags: Tags,
 }
 
 impl Default for Attributes {
     fn default() -> Self {
         let headers = [(CONTENT_TYPE, HeaderValue::from_static("binary/octet-stream"))].into_iter().collect();
-        Self { headers, encryption: Encryption::default() }
+        Self { headers, encryption: Encryption::default(), tags: Tags::default() }
     }
 }
+
+const TAGGING_COUNT: HeaderName = HeaderName::from_static("x-amz-tagging-count");
 
 const META: &str = "x-amz-meta-";
 const MAX_METADATA: usize = 2048;
@@ -103,22 +121,14 @@ const MAX_METADATA: usize = 2048;
 impl Attributes {
     /// What the headers of a PUT, a CreateMultipartUpload or a copy that replaces metadata say.
     pub(super) fn of(headers: &HeaderMap) -> Result<Self, Failure> {
-        let mut attributes = Self { encryption: Encryption::of(headers)?, ..Self::default() };
-        for name in [
-            CONTENT_TYPE,
-            CACHE_CONTROL,
-            CONTENT_DISPOSITION,
-            CONTENT_LANGUAGE,
-            EXPIRES,
-            HeaderName::from_static("x-amz-website-redirect-location"),
-        ] {
+        let (encryption, tags) = (Encryption::of(headers)?, Tags::of(headers)?);
+        let mut attributes = Self { encryption, tags, ..Self::default() };
+        for name in [CONTENT_TYPE, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LANGUAGE, EXPIRES, REDIRECT] {
             if let Some(value) = headers.get(&name).filter(|value| !value.is_empty()) {
                 attributes.headers.insert(name, value.clone());
             }
         }
-        if let Some(class) = headers.get(STORAGE_CLASS).filter(|class| *class != "STANDARD") {
-            attributes.headers.insert(STORAGE_CLASS, class.clone());
-        }
+        attributes.set_storage_class(headers)?;
         if let Some(encoding) = content_encoding(headers) {
             attributes.headers.insert(CONTENT_ENCODING, encoding);
         }
@@ -139,7 +149,7 @@ impl Attributes {
         Ok(attributes)
     }
 
-    /// The same for a copy, whose encryption is its own and not that of its source.
+    /// The same for a copy, whose encryption and storage class are its own and not those of its source.
     pub(super) fn copied(&self, headers: &HeaderMap) -> Result<Self, Failure> {
         let mut copy = self.clone();
         for name in self.encryption.headers.keys() {
@@ -147,11 +157,23 @@ impl Attributes {
         }
         copy.encryption = Encryption::of(headers)?;
         copy.headers.extend(copy.encryption.headers.clone());
+        copy.headers.remove(REDIRECT);
         copy.headers.remove(STORAGE_CLASS);
-        if let Some(class) = headers.get(STORAGE_CLASS).filter(|class| *class != "STANDARD") {
-            copy.headers.insert(STORAGE_CLASS, class.clone());
-        }
+        copy.set_storage_class(headers)?;
         Ok(copy)
+    }
+
+    /// S3 does not report the default.
+    fn set_storage_class(&mut self, headers: &HeaderMap) -> Result<(), Failure> {
+        let Some(class) = headers.get(STORAGE_CLASS) else { return Ok(()) };
+        if !STORAGE_CLASSES.iter().any(|known| class == known) {
+            return Err(Failure::bad_request("InvalidStorageClass", "The storage class you specified is not valid")
+                .with("StorageClassRequested", String::from_utf8_lossy(class.as_bytes())));
+        }
+        if class != "STANDARD" {
+            self.headers.insert(STORAGE_CLASS, class.clone());
+        }
+        Ok(())
     }
 
     pub(super) fn storage_class(&self) -> &str {
@@ -159,7 +181,22 @@ impl Attributes {
     }
 }
 
+const REDIRECT: HeaderName = HeaderName::from_static("x-amz-website-redirect-location");
 const STORAGE_CLASS: HeaderName = HeaderName::from_static("x-amz-storage-class");
+
+const STORAGE_CLASSES: [&str; 11] = [
+    "STANDARD",
+    "REDUCED_REDUNDANCY",
+    "STANDARD_IA",
+    "ONEZONE_IA",
+    "INTELLIGENT_TIERING",
+    "GLACIER",
+    "DEEP_ARCHIVE",
+    "OUTPOSTS",
+    "GLACIER_IR",
+    "SNOW",
+    "EXPRESS_ONEZONE",
+];
 
 /// `aws-chunked` describes the request, not the object.
 fn content_encoding(headers: &HeaderMap) -> Option<HeaderValue> {
@@ -177,134 +214,4 @@ fn printable(value: &HeaderValue) -> HeaderValue {
     }
     let encoded = format!("=?UTF-8?B?{}?=", base64(value.as_bytes()));
     HeaderValue::from_str(&encoded).unwrap_or_else(|_| value.clone())
-}
-
-/// Server-side encryption, in name only: nothing is encrypted, but everything is echoed and checked.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Encryption {
-    /// What answers report.
-    pub(super) headers: HeaderMap,
-    /// The MD5 of the customer's key, which reads must present.
-    customer_key: Option<HeaderValue>,
-}
-
-const SSE: HeaderName = HeaderName::from_static("x-amz-server-side-encryption");
-const SSE_KEY: HeaderName = HeaderName::from_static("x-amz-server-side-encryption-aws-kms-key-id");
-const SSE_CONTEXT: HeaderName = HeaderName::from_static("x-amz-server-side-encryption-context");
-const SSE_BUCKET_KEY: HeaderName = HeaderName::from_static("x-amz-server-side-encryption-bucket-key-enabled");
-const CUSTOMER_ALGORITHM: HeaderName = HeaderName::from_static("x-amz-server-side-encryption-customer-algorithm");
-const CUSTOMER_KEY: HeaderName = HeaderName::from_static("x-amz-server-side-encryption-customer-key");
-const CUSTOMER_KEY_MD5: HeaderName = HeaderName::from_static("x-amz-server-side-encryption-customer-key-md5");
-const SOURCE_CUSTOMER_KEY_MD5: HeaderName =
-    HeaderName::from_static("x-amz-copy-source-server-side-encryption-customer-key-md5");
-
-impl Encryption {
-    fn of(headers: &HeaderMap) -> Result<Self, Failure> {
-        let mut encryption = Self::default();
-        if let Some(algorithm) = headers.get(SSE) {
-            let kms = algorithm == "aws:kms" || algorithm == "aws:kms:dsse";
-            if !kms && algorithm != "AES256" {
-                return Err(Failure::bad_request(
-                    "InvalidEncryptionAlgorithmError",
-                    "The Encryption request you specified is not valid. Supported value: AES256, aws:kms.",
-                ));
-            }
-            if !kms && (headers.contains_key(SSE_KEY) || headers.contains_key(SSE_CONTEXT)) {
-                return Err(Failure::invalid_argument(
-                    "Server Side Encryption with AWS KMS managed key requires HTTP header x-amz-server-side-encryption : aws:kms",
-                ));
-            }
-        } else if headers.contains_key(SSE_KEY) || headers.contains_key(SSE_CONTEXT) {
-            return Err(Failure::invalid_argument(
-                "Server Side Encryption with AWS KMS managed key requires HTTP header x-amz-server-side-encryption : aws:kms",
-            ));
-        }
-        for name in [SSE, SSE_KEY, SSE_CONTEXT, SSE_BUCKET_KEY] {
-            if let Some(value) = headers.get(&name) {
-                encryption.headers.insert(name, value.clone());
-            }
-        }
-        if let Some(key) = customer_key(headers)? {
-            encryption.headers.insert(CUSTOMER_ALGORITHM, HeaderValue::from_static("AES256"));
-            encryption.headers.insert(CUSTOMER_KEY_MD5, key.clone());
-            encryption.customer_key = Some(key);
-        }
-        Ok(encryption)
-    }
-
-    /// Whether a read presents what it needs, and nothing that belongs to writes.
-    pub(super) fn check_read(&self, headers: &HeaderMap) -> Result<(), Failure> {
-        Self::forbid(headers)?;
-        customer_key(headers)?;
-        self.check_key(headers.get(CUSTOMER_KEY_MD5))
-    }
-
-    /// Whether a copy presents the key of its source.
-    pub(super) fn check_source(&self, headers: &HeaderMap) -> Result<(), Failure> {
-        self.check_key(headers.get(SOURCE_CUSTOMER_KEY_MD5))
-    }
-
-    /// Whether a part comes with the key that its upload was created with.
-    pub(super) fn check_part(&self, headers: &HeaderMap) -> Result<(), Failure> {
-        self.check_read(headers)
-    }
-
-    fn check_key(&self, presented: Option<&HeaderValue>) -> Result<(), Failure> {
-        match (&self.customer_key, presented) {
-            (None, None) => Ok(()),
-            (Some(_), None) => Err(Failure::bad_request(
-                "InvalidRequest",
-                "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object.",
-            )),
-            (None, Some(_)) => Err(Failure::bad_request(
-                "InvalidRequest",
-                "The encryption parameters are not applicable to this object.",
-            )),
-            (Some(key), Some(presented)) if key == presented => Ok(()),
-            (Some(_), Some(_)) => Err(Failure::access_denied()),
-        }
-    }
-
-    /// These headers are for PUT and CreateMultipartUpload only.
-    fn forbid(headers: &HeaderMap) -> Result<(), Failure> {
-        match [SSE, SSE_KEY, SSE_CONTEXT].iter().find_map(|name| Some((name, headers.get(name)?))) {
-            None => Ok(()),
-            Some((name, value)) => {
-                let message = format!("{name} header is not supported for this operation.");
-                Err(Failure::new(StatusCode::BAD_REQUEST, "InvalidArgument", message)
-                    .with("ArgumentName", name.as_str())
-                    .with("ArgumentValue", String::from_utf8_lossy(value.as_bytes())))
-            }
-        }
-    }
-}
-
-/// The MD5 of the customer's key, after a look at the three headers that belong together.
-fn customer_key(headers: &HeaderMap) -> Result<Option<HeaderValue>, Failure> {
-    let all = (headers.get(CUSTOMER_ALGORITHM), headers.get(CUSTOMER_KEY), headers.get(CUSTOMER_KEY_MD5));
-    let (algorithm, key, digest) = match all {
-        (None, None, None) => return Ok(None),
-        (Some(algorithm), Some(key), Some(digest)) => (algorithm, key, digest),
-        _ => {
-            return Err(Failure::invalid_argument(
-                "Requests specifying Server Side Encryption with Customer provided keys must provide an appropriate secret key.",
-            ));
-        }
-    };
-    if algorithm != "AES256" {
-        return Err(Failure::bad_request(
-            "InvalidEncryptionAlgorithmError",
-            "The Encryption request you specified is not valid. Supported value: AES256.",
-        ));
-    }
-    let key = key.to_str().ok().and_then(base64_decode).filter(|key| key.len() == 32);
-    let Some(key) = key else {
-        return Err(Failure::invalid_argument("The secret key was invalid for the specified algorithm."));
-    };
-    if base64(&Md5::checksum(&key)).as_bytes() != digest.as_bytes() {
-        return Err(Failure::invalid_argument(
-            "The calculated MD5 hash of the key did not match the hash that was provided.",
-        ));
-    }
-    Ok(Some(digest.clone()))
 }

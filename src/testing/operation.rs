@@ -14,6 +14,9 @@ pub enum Operation {
     CopyObject,
     DeleteObject,
     DeleteObjects,
+    GetObjectTagging,
+    PutObjectTagging,
+    DeleteObjectTagging,
     ListObjects,
     ListObjectsV2,
     CreateMultipartUpload,
@@ -60,7 +63,7 @@ const BUCKET_SUBRESOURCES: &[&str] = &[
 ];
 
 const OBJECT_SUBRESOURCES: &[&str] =
-    &["acl", "attributes", "legal-hold", "renameObject", "restore", "retention", "select", "tagging", "torrent"];
+    &["acl", "attributes", "legal-hold", "renameObject", "restore", "retention", "select", "torrent"];
 
 impl Operation {
     pub(super) fn of(
@@ -96,6 +99,14 @@ impl Operation {
                     return Self::Other;
                 }
                 let copies = headers.contains_key("x-amz-copy-source");
+                if has("tagging") {
+                    return match *method {
+                        Method::GET => Self::GetObjectTagging,
+                        Method::PUT => Self::PutObjectTagging,
+                        Method::DELETE => Self::DeleteObjectTagging,
+                        _ => Self::Other,
+                    };
+                }
                 match *method {
                     Method::GET if has("uploadId") => Self::ListParts,
                     Method::GET => Self::GetObject,

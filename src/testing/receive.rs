@@ -36,7 +36,7 @@ pub(super) struct Received {
 
 impl Incoming {
     /// Takes in the bytes of an object or a part.
-    pub(super) async fn content(self, headers: &HeaderMap, etags: Etags) -> Result<Received, Failure> {
+    pub(super) async fn content(self, headers: &HeaderMap, etags: Etags, keep: bool) -> Result<Received, Failure> {
         let Some(length) = announced_length(headers) else {
             return Err(Failure::new(
                 StatusCode::LENGTH_REQUIRED,
@@ -50,29 +50,46 @@ impl Incoming {
                 "Your proposed upload exceeds the maximum allowed size",
             ));
         }
-        self.verified(headers, etags, Some(length)).await
+        self.verified(headers, etags, Some(length), keep).await
     }
 
     /// Takes in an XML document, verified like an object. It may come without a length.
     pub(super) async fn document(self, headers: &HeaderMap) -> Result<Bytes, Failure> {
-        let received = self.verified(headers, Etags::Checksum, announced_length(headers)).await?;
+        let received = self.verified(headers, Etags::Checksum, announced_length(headers), true).await?;
         Ok(received.content.to_bytes())
     }
 
-    async fn verified(self, headers: &HeaderMap, etags: Etags, length: Option<u64>) -> Result<Received, Failure> {
+    /// The same for the operations that S3 carries out only with a digest of the document.
+    pub(super) async fn document_with_digest(self, headers: &HeaderMap) -> Result<Bytes, Failure> {
+        if !headers.contains_key("content-md5") && !Expected::of(headers).is_announced() {
+            return Err(Failure::bad_request(
+                "InvalidRequest",
+                "Missing required header for this request: Content-MD5 OR x-amz-checksum-*",
+            ));
+        }
+        self.document(headers).await
+    }
+
+    async fn verified(
+        self,
+        headers: &HeaderMap,
+        etags: Etags,
+        length: Option<u64>,
+        keep: bool,
+    ) -> Result<Received, Failure> {
         let expected = Expected::of(headers);
         let mut hasher = expected.hasher();
         // By far the slowest digest: only when something needs it.
         let with_md5 = etags == Etags::Md5 || headers.contains_key("content-md5");
         let mut md5 = with_md5.then(Md5::new);
-        let bytes = read(self.body, length.unwrap_or(0), |chunk| {
+        let content = read(self.body, length.unwrap_or(0), keep, |chunk| {
             if let Some(md5) = &mut md5 {
                 md5.update(chunk);
             }
             hasher.update(chunk);
         })
         .await?;
-        if length.is_some_and(|length| length != bytes.len() as u64) {
+        if length.is_some_and(|length| length != content.len()) {
             return Err(incomplete());
         }
         let md5 = md5.map(Md5::finalize);
@@ -84,9 +101,9 @@ impl Incoming {
         expected.verify(&checksum, headers, &trailers)?;
         let digest = match md5 {
             Some(md5) if etags == Etags::Md5 => md5,
-            _ => checksum.digest(bytes.len() as u64),
+            _ => checksum.digest(content.len()),
         };
-        Ok(Received { content: bytes.into(), digest, checksum })
+        Ok(Received { content, digest, checksum })
     }
 }
 
@@ -94,16 +111,25 @@ fn announced_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-async fn read(mut body: Body, length: u64, mut see: impl FnMut(&[u8]) + Send) -> Result<Bytes, Failure> {
-    let mut bytes = BytesMut::with_capacity(length.min(MAX_RESERVE) as usize);
+async fn read(
+    mut body: Body,
+    announced: u64,
+    keep: bool,
+    mut see: impl FnMut(&[u8]) + Send,
+) -> Result<Content, Failure> {
+    let mut bytes = BytesMut::with_capacity(if keep { announced.min(MAX_RESERVE) as usize } else { 0 });
+    let mut length = 0;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| broken(&error.to_string()))?;
         if let Some(chunk) = frame.data_ref() {
             see(chunk);
-            bytes.extend_from_slice(chunk);
+            length += chunk.len() as u64;
+            if keep {
+                bytes.extend_from_slice(chunk);
+            }
         }
     }
-    Ok(bytes.freeze())
+    Ok(if keep { bytes.freeze().into() } else { Content::discarded(length) })
 }
 
 /// The errors of the signed streams have no public type, only their names.

@@ -14,6 +14,7 @@ use super::fault::Fault;
 use super::log::LoggedRequest;
 use super::object::Object;
 use super::service::Service;
+use super::stored::StoredObject;
 
 /// An S3 server inside this process, on a port of its own on `127.0.0.1`.
 ///
@@ -98,7 +99,13 @@ impl S3Server {
         }
     }
 
-    /// The bytes of an object, or `None` when there is no such object.
+    /// An object with all that is stored about it, or `None` when there is no such object.
+    pub fn stored_object(&self, bucket: &str, key: &str) -> Option<StoredObject> {
+        self.service.store.find(bucket)?.get(key).map(StoredObject)
+    }
+
+    /// The bytes of an object, or `None` when there is no such object. Those of an object that was uploaded in parts are
+    /// copied together for it.
     pub fn object(&self, bucket: &str, key: &str) -> Option<Bytes> {
         Some(self.service.store.find(bucket)?.get(key)?.content.to_bytes())
     }

@@ -11,6 +11,8 @@ use s3s::{Body, S3, S3Request, S3Response, S3Result};
 use super::access::Access;
 use super::answer::{Answer, Failure};
 use super::call::Call;
+use super::conditions::WriteCondition;
+use super::fault::Faults;
 use super::object::Etags;
 use super::operation::Operation;
 use super::receive::Incoming;
@@ -21,8 +23,13 @@ use super::store::{Bucket, Store};
 pub(super) struct Service {
     pub(super) store: Arc<Store>,
     pub(super) access: Arc<Access>,
+    pub(super) faults: Arc<Faults>,
     pub(super) page_size: usize,
     pub(super) etags: Etags,
+    pub(super) keep_content: bool,
+    pub(super) max_copy_size: u64,
+    pub(super) conditional_writes: bool,
+    pub(super) conditional_completes: bool,
     /// `http://127.0.0.1:PORT`
     pub(super) endpoint: String,
 }
@@ -71,6 +78,9 @@ impl Service {
             Operation::CopyObject => self.copy_object(request),
             Operation::DeleteObject => self.delete_object(request),
             Operation::DeleteObjects => self.delete_objects(request, body).await,
+            Operation::GetObjectTagging => self.get_object_tagging(request),
+            Operation::PutObjectTagging => self.put_object_tagging(request, body).await,
+            Operation::DeleteObjectTagging => self.delete_object_tagging(request),
             Operation::ListObjects | Operation::ListObjectsV2 => self.list_objects(request),
             Operation::CreateMultipartUpload => self.create_multipart_upload(request),
             Operation::UploadPart => self.upload_part(request, body).await,
@@ -90,6 +100,16 @@ impl Service {
 
     pub(super) fn bucket(&self, request: &Request) -> Result<Arc<Bucket>, Failure> {
         self.store.bucket(request.call.bucket())
+    }
+
+    /// The condition of a PutObject or CopyObject.
+    pub(super) fn write_condition(&self, request: &Request) -> Result<WriteCondition, Failure> {
+        if self.conditional_writes { WriteCondition::of(&request.headers) } else { Ok(WriteCondition::None) }
+    }
+
+    /// The condition of a CompleteMultipartUpload.
+    pub(super) fn complete_condition(&self, request: &Request) -> Result<WriteCondition, Failure> {
+        if self.conditional_completes { WriteCondition::of(&request.headers) } else { Ok(WriteCondition::None) }
     }
 }
 

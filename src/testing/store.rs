@@ -12,8 +12,10 @@ use super::answer::Failure;
 use super::checksum::{Checksum, Plan};
 use super::conditions::WriteCondition;
 use super::content::Content;
+use super::encryption::Encryption;
 use super::object::{Attributes, Etags, Object, md5, quoted};
 use super::sync::lock;
+use super::tags::Tags;
 use super::time::Moment;
 
 /// Every part but the last has at least this many bytes.
@@ -150,6 +152,14 @@ impl Bucket {
         removed.is_some()
     }
 
+    /// Replaces the tags of an object and nothing else of it.
+    pub(super) fn tag(&self, key: &str, tags: Tags) -> Result<(), Failure> {
+        let mut contents = lock(&self.contents);
+        let object = contents.objects.get_mut(key).ok_or_else(|| Failure::no_such_key(key))?;
+        *object = Arc::new(Object::clone(object).tagged(tags));
+        Ok(())
+    }
+
     pub(super) fn keys(&self) -> Vec<String> {
         lock(&self.contents).objects.keys().cloned().collect()
     }
@@ -187,6 +197,13 @@ impl Bucket {
         upload.cloned().ok_or_else(|| Failure::no_such_upload(id))
     }
 
+    /// How the parts of an upload are to be encrypted.
+    pub(super) fn upload_encryption(&self, key: &str, id: &str) -> Result<Encryption, Failure> {
+        let contents = lock(&self.contents);
+        let upload = contents.uploads.get(id).filter(|upload| upload.key == key);
+        upload.map(|upload| upload.attributes.encryption.clone()).ok_or_else(|| Failure::no_such_upload(id))
+    }
+
     pub(super) fn put_part(&self, key: &str, id: &str, number: u16, part: Part) -> Result<(), Failure> {
         let mut contents = lock(&self.contents);
         let upload = contents.uploads.get_mut(id).filter(|upload| upload.key == key);
@@ -215,12 +232,13 @@ impl Bucket {
         let upload = self.upload(key, id)?;
         let parts = chosen_parts(&upload, named)?;
         let content = Content::concat(parts.iter().map(|part| &part.content));
-        let checksum = upload.plan.complete(&content, parts.iter().map(|part| &part.content));
+        let checksum =
+            (!content.is_discarded()).then(|| upload.plan.complete(&content, parts.iter().map(|part| &part.content)));
         let digests: Vec<u8> = parts.iter().flat_map(|part| part.digest).collect();
         let digest = md5(&Content::from(bytes::Bytes::from(digests)));
         let etag = format!("{}-{}\"", quoted(&digest).trim_end_matches('"'), parts.len());
         let lengths = parts.iter().map(|part| part.content.len()).collect();
-        let object = Arc::new(Object::new(content, etag, upload.attributes.clone(), Some(checksum), lengths));
+        let object = Arc::new(Object::new(content, etag, upload.attributes.clone(), checksum, lengths));
 
         let mut contents = lock(&self.contents);
         // Another request may have completed or aborted it in the meantime.

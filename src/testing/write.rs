@@ -1,47 +1,44 @@
-//! PutObject, CopyObject, DeleteObject and DeleteObjects.
+//! PutObject and CopyObject.
 
 use std::sync::Arc;
 
 use http::header::{ETAG, HeaderValue};
 use http::{HeaderMap, StatusCode};
-use s3s::dto::Delete;
-use s3s::xml::{Deserialize as _, Deserializer};
 
 use super::answer::{Answer, Failure};
 use super::checksum::Checksum;
-use super::conditions::{COPY_SOURCE, Verdict, WriteCondition, check_read};
+use super::conditions::{COPY_SOURCE, Verdict, check_read};
 use super::encode::percent_decode;
 use super::object::{Attributes, Object, quoted};
 use super::receive::{Incoming, Received};
 use super::service::{Request, Service};
+use super::tags::Tags;
 use super::xml::Xml;
 
 impl Service {
     pub(super) async fn put_object(&self, request: &Request, body: Incoming) -> Result<Answer, Failure> {
-        let Received { content, digest, checksum } = body.content(&request.headers, self.etags).await?;
+        let Received { content, digest, checksum } =
+            body.content(&request.headers, self.etags, self.keep_content).await?;
         let bucket = self.bucket(request)?;
-        let condition = WriteCondition::of(&request.headers)?;
+        let condition = self.write_condition(request)?;
         let attributes = Attributes::of(&request.headers)?;
-        let object = Arc::new(Object::new(content, quoted(&digest), attributes, Some(checksum), Vec::new()));
+        let object = Arc::new(Object::new(content, quoted(&digest), attributes, Some(checksum.clone()), Vec::new()));
         bucket.put(request.call.key(), Arc::clone(&object), &condition)?;
-        let mut answer = Answer { headers: object.attributes.encryption.headers.clone(), ..Answer::default() };
+        let mut answer = Answer { headers: object.attributes.encryption.asked_for(), ..Answer::default() };
         insert_etag(&mut answer.headers, &object.etag);
-        if let Some(checksum) = &object.checksum {
-            checksum.add_with_kind(&mut answer.headers);
-        }
+        checksum.add_with_kind(&mut answer.headers);
         Ok(answer)
     }
 
     pub(super) fn copy_object(&self, request: &Request) -> Result<Answer, Failure> {
         let bucket = self.bucket(request)?;
         let Source { bucket: source_bucket, key: source_key, object: source } = self.source(request)?;
-        let replace = match request.header("x-amz-metadata-directive") {
-            None | Some("COPY") => false,
-            Some("REPLACE") => true,
-            Some(_) => return Err(Failure::invalid_argument("Unknown metadata directive.")),
-        };
+        self.check_copy_size(source.content.len())?;
+        let replace = replaces(request, "x-amz-metadata-directive", "Unknown metadata directive.")?;
+        let replace_tags = replaces(request, "x-amz-tagging-directive", "Unknown tagging directive.")?;
         let headers = &request.headers;
-        let attributes = if replace { Attributes::of(headers)? } else { source.attributes.copied(headers)? };
+        let mut attributes = if replace { Attributes::of(headers)? } else { source.attributes.copied(headers)? };
+        attributes.tags = if replace_tags { Tags::of(headers)? } else { source.attributes.tags.clone() };
         let onto_itself = source_bucket == request.call.bucket() && source_key == request.call.key();
         if onto_itself
             && !replace
@@ -54,7 +51,7 @@ impl Service {
                 "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.",
             ));
         }
-        let condition = WriteCondition::of(headers)?;
+        let condition = self.write_condition(request)?;
         // A copy of an object that was uploaded in parts is one piece, with an ETag of its own.
         let (etag, checksum) = match &source.checksum {
             Some(checksum) if source.parts.is_empty() => (source.etag.clone(), checksum.clone()),
@@ -74,8 +71,20 @@ impl Service {
             xml.element(checksum.element(), &checksum.value);
         }
         let mut answer = Answer::xml(StatusCode::OK, xml);
-        answer.headers.extend(copy.attributes.encryption.headers.clone());
+        answer.headers.extend(copy.attributes.encryption.asked_for());
         Ok(answer)
+    }
+
+    /// What goes into one copy, or into one part of a longer one.
+    pub(super) fn check_copy_size(&self, bytes: u64) -> Result<(), Failure> {
+        if bytes <= self.max_copy_size {
+            return Ok(());
+        }
+        let message = format!(
+            "The specified copy source is larger than the maximum allowable size for a copy source: {}",
+            self.max_copy_size
+        );
+        Err(Failure::new(StatusCode::BAD_REQUEST, "InvalidRequest", message))
     }
 
     /// The object that `x-amz-copy-source` names, if its conditions hold.
@@ -98,51 +107,14 @@ impl Service {
             Verdict::NotModified(condition) => Err(Failure::precondition(condition)),
         }
     }
+}
 
-    pub(super) fn delete_object(&self, request: &Request) -> Result<Answer, Failure> {
-        self.bucket(request)?.remove(request.call.key());
-        Ok(Answer::new(StatusCode::NO_CONTENT))
-    }
-
-    pub(super) async fn delete_objects(&self, request: &Request, body: Incoming) -> Result<Answer, Failure> {
-        let document = body.document(&request.headers).await?;
-        let bucket = self.bucket(request)?;
-        let has_digest = |headers: &HeaderMap| {
-            headers.contains_key("content-md5")
-                || headers.contains_key("x-amz-trailer")
-                || headers.keys().any(|name| name.as_str().starts_with("x-amz-checksum-"))
-        };
-        if !has_digest(&request.headers) {
-            return Err(Failure::bad_request(
-                "InvalidRequest",
-                "Missing required header for this request: Content-MD5",
-            ));
-        }
-        let delete = Delete::deserialize(&mut Deserializer::new(&document)).map_err(|_| Failure::malformed_xml())?;
-        if delete.objects.is_empty() || delete.objects.len() > 1000 {
-            return Err(Failure::malformed_xml());
-        }
-        let mut xml = Xml::new("DeleteResult");
-        for object in &delete.objects {
-            match self.access.check_key(request.call.bucket(), &object.key) {
-                Ok(()) => {
-                    bucket.remove(&object.key);
-                    if delete.quiet != Some(true) {
-                        xml.open("Deleted");
-                        xml.element("Key", &object.key);
-                        xml.close("Deleted");
-                    }
-                }
-                Err(failure) => {
-                    xml.open("Error");
-                    xml.element("Key", &object.key);
-                    xml.element("Code", &failure.code);
-                    xml.element("Message", "Access Denied");
-                    xml.close("Error");
-                }
-            }
-        }
-        Ok(Answer::xml(StatusCode::OK, xml))
+/// Whether a copy gets what the request says instead of what its source has.
+fn replaces(request: &Request, directive: &str, unknown: &'static str) -> Result<bool, Failure> {
+    match request.header(directive) {
+        None | Some("COPY") => Ok(false),
+        Some("REPLACE") => Ok(true),
+        Some(_) => Err(Failure::invalid_argument(unknown)),
     }
 }
 

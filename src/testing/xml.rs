@@ -62,6 +62,11 @@ impl Xml {
     }
 }
 
+/// Whether XML 1.0 allows the character, in whatever form.
+pub(super) fn is_legal(c: char) -> bool {
+    matches!(c, '\t' | '\n' | '\r' | '\u{20}'..) && !matches!(c, '\u{fffe}' | '\u{ffff}')
+}
+
 /// Characters that XML 1.0 does not allow are written as character references, which most parsers
 /// reject: S3 does the same, and this is why `encoding-type=url` exists.
 fn escape_into(out: &mut String, text: &str) {

@@ -18,5 +18,6 @@ mod listing;
 mod real_server;
 mod scopes;
 mod secrets;
+mod server;
 mod streams;
 mod transport;
