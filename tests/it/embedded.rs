@@ -22,56 +22,29 @@ async fn embedded(page_size: usize) -> Embedded {
     Embedded { place, fixture }
 }
 
+macro_rules! on_the_embedded_server {
+    ($($module:ident::$case:ident),* $(,)?) => {$(
+        #[tokio::test]
+        async fn $case() {
+            cases::$module::$case(&embedded(1000).await.place).await;
+        }
+    )*};
+}
+cases::every_case!(on_the_embedded_server);
+
 #[tokio::test]
-async fn every_key_comes_back_under_exactly_its_name() {
-    for page_size in [1000, 1] {
+async fn keys_and_listings_are_the_same_in_pages_of_any_size() {
+    for page_size in [1, 2, 7] {
         let Embedded { place, fixture } = embedded(page_size).await;
-        cases::every_key_comes_back_under_exactly_its_name(&place).await;
-        let mut keys = cases::odd_keys();
+        cases::objects::every_key_comes_back_under_exactly_its_name(&place).await;
+        let mut keys = cases::objects::odd_keys();
         keys.sort();
         assert_eq!(fixture.server.keys("bucket"), keys);
         let listed = place.urls.list_recursive(["s3://bucket"]).await.unwrap();
         assert_eq!(listed.iter().map(|object| object.key()).collect::<Vec<_>>(), keys);
+        cases::objects::a_prefix_is_a_directory(&place).await;
+        cases::objects::a_listing_of_several_pages_is_whole(&place).await;
     }
-}
-
-#[tokio::test]
-async fn what_was_put_comes_back_with_its_info() {
-    cases::what_was_put_comes_back_with_its_info(&embedded(1000).await.place).await;
-}
-
-#[tokio::test]
-async fn ranges_are_cut_at_the_end_and_refused_outside() {
-    cases::ranges_are_cut_at_the_end_and_refused_outside(&embedded(1000).await.place).await;
-}
-
-#[tokio::test]
-async fn a_missing_key_is_an_object_on_request_and_a_missing_bucket_never() {
-    cases::a_missing_key_is_an_object_on_request_and_a_missing_bucket_never(&embedded(1000).await.place).await;
-}
-
-#[tokio::test]
-async fn without_overwrite_the_first_put_stays() {
-    cases::without_overwrite_the_first_put_stays(&embedded(1000).await.place).await;
-}
-
-#[tokio::test]
-async fn a_prefix_is_a_directory() {
-    for page_size in [1000, 2] {
-        cases::a_prefix_is_a_directory(&embedded(page_size).await.place).await;
-    }
-}
-
-#[tokio::test]
-async fn a_listing_of_several_pages_is_whole() {
-    for page_size in [1000, 7] {
-        cases::a_listing_of_several_pages_is_whole(&embedded(page_size).await.place, 2500).await;
-    }
-}
-
-#[tokio::test]
-async fn encryption_is_asked_for_and_reported() {
-    cases::encryption_is_asked_for_and_reported(&embedded(1000).await.place).await;
 }
 
 #[tokio::test]

@@ -21,3 +21,4 @@ mod secrets;
 mod server;
 mod streams;
 mod transport;
+mod uploads;

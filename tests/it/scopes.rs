@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use s3flow::testing::Fault;
 use s3flow::{ErrorKind, S3Object};
 
-use crate::cases::odd_keys;
+use crate::cases::objects::odd_keys;
 use crate::support::Fixture;
 
 #[tokio::test]

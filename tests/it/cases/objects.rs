@@ -1,19 +1,10 @@
-//! Behaviour that every S3 service shows: functions over a place in one.
+//! Single objects, their keys and info, and listings of them.
 
 use futures::TryStreamExt as _;
-use s3flow::{Encryption, ErrorKind, KmsKey, S3, S3GetObject, S3Object, S3PutObject};
+use s3flow::{Encryption, ErrorKind, KmsKey, S3GetObject, S3Object, S3PutObject};
 use serde_json::json;
 
-/// Where a case works.
-pub(crate) struct Place {
-    /// A scope without a root.
-    pub(crate) urls: S3,
-    /// A scope at a prefix that the case has for itself.
-    pub(crate) s3: S3,
-    pub(crate) bucket: String,
-    /// Keys that the service itself cannot store.
-    pub(crate) impossible: Vec<String>,
-}
+use super::Place;
 
 /// Every key that some client or server is known to change.
 pub(crate) fn odd_keys() -> Vec<String> {
@@ -188,7 +179,9 @@ pub(crate) async fn a_prefix_is_a_directory(place: &Place) {
     assert!(place.s3.list_recursive([""]).await.unwrap().len() >= objects.len());
 }
 
-pub(crate) async fn a_listing_of_several_pages_is_whole(place: &Place, count: usize) {
+pub(crate) async fn a_listing_of_several_pages_is_whole(place: &Place) {
+    // More than a page of S3's.
+    let count = 1100;
     let keys: Vec<String> = (0..count).map(|number| format!("pages/{number:05}")).collect();
     place.s3.put_many(keys.iter().map(|key| (key.as_str(), key.as_str()))).await.unwrap();
     let listed = place.s3.list_recursive(["pages"]).await.unwrap();

@@ -1,0 +1,48 @@
+//! Behaviour that every S3 service shows: functions over a place in one.
+
+use s3flow::S3;
+
+pub(crate) mod copies;
+pub(crate) mod objects;
+pub(crate) mod uploads;
+
+/// Where a case works.
+pub(crate) struct Place {
+    /// A scope without a root.
+    pub(crate) urls: S3,
+    /// A scope at a prefix that the case has for itself.
+    pub(crate) s3: S3,
+    pub(crate) bucket: String,
+    /// Keys that the service itself cannot store.
+    pub(crate) impossible: Vec<String>,
+}
+
+/// Every case, for a macro that makes a test of each.
+macro_rules! every_case {
+    ($tests:ident) => {
+        $tests! {
+            objects::every_key_comes_back_under_exactly_its_name,
+            objects::what_was_put_comes_back_with_its_info,
+            objects::ranges_are_cut_at_the_end_and_refused_outside,
+            objects::a_missing_key_is_an_object_on_request_and_a_missing_bucket_never,
+            objects::without_overwrite_the_first_put_stays,
+            objects::a_prefix_is_a_directory,
+            objects::a_listing_of_several_pages_is_whole,
+            objects::encryption_is_asked_for_and_reported,
+            uploads::a_value_of_any_source_is_stored_whole,
+            uploads::files_are_stored_under_their_keys,
+            uploads::a_stream_of_objects_is_stored_as_it_comes,
+            uploads::of_one_key_twice_in_a_batch_the_last_wins,
+            uploads::of_20_that_race_for_a_key_exactly_one_wins,
+            uploads::without_overwrite_a_large_value_stays_too,
+            uploads::a_put_can_ask_for_the_object_that_it_replaces,
+            uploads::to_check_and_then_put_works_everywhere,
+            uploads::what_a_customers_key_stored_only_it_reads,
+            copies::a_copy_keeps_bytes_and_metadata,
+            copies::many_copies_have_an_outcome_each,
+            copies::a_copy_is_of_the_object_that_was_asked_for,
+            copies::a_large_object_can_be_copied,
+        }
+    };
+}
+pub(crate) use every_case;
