@@ -10,11 +10,6 @@ use s3flow::{Encryption, ErrorKind, KmsKey, PutValue, S3PutObject};
 use crate::cases::uploads::{LARGE, patterned, pieces};
 use crate::support::{Fixture, count, in_time};
 
-/// A fixture whose server does not take an md5 of everything, which costs a second in a debug build.
-async fn fixture() -> Fixture {
-    Fixture::of(S3Server::builder().bucket("bucket").start().await.unwrap())
-}
-
 async fn without_conditions() -> Fixture {
     Fixture::of(S3Server::builder().bucket("bucket").conditional_writes(false).start().await.unwrap())
 }
@@ -26,7 +21,7 @@ fn assert_nothing_stays(fixture: &Fixture) {
 
 #[tokio::test]
 async fn a_short_value_is_one_request_and_a_long_one_is_parts() {
-    let fixture = fixture().await;
+    let fixture = Fixture::new().await;
     for (key, value) in [("bytes", PutValue::from(vec![1; 16 << 20])), ("stream", pieces(&[1; 1 << 20], 1000))] {
         fixture.server.clear_log();
         fixture.s3.put(key, value).await.unwrap();
@@ -45,7 +40,7 @@ async fn a_short_value_is_one_request_and_a_long_one_is_parts() {
 
 #[tokio::test]
 async fn what_is_said_of_an_object_is_stored_with_it_in_parts_too() {
-    let fixture = fixture().await;
+    let fixture = Fixture::new().await;
     for (key, value) in [("small", vec![1]), ("large", vec![1; LARGE])] {
         let object = S3PutObject::new(key, value)
             .content_type("text/x")
@@ -80,7 +75,7 @@ async fn what_is_said_of_an_object_is_stored_with_it_in_parts_too() {
 
 #[tokio::test]
 async fn a_part_that_fails_for_good_ends_the_upload_and_leaves_nothing() {
-    let fixture = fixture().await;
+    let fixture = Fixture::new().await;
     fixture.server.inject(Fault::status(403, "AccessDenied").operation(Operation::UploadPart).on_call(2));
     let error = fixture.s3.put("k", vec![1; LARGE]).await.unwrap_err();
     assert_eq!((error.kind(), error.operation()), (ErrorKind::AccessDenied, Some("put")), "{error}");
@@ -89,10 +84,10 @@ async fn a_part_that_fails_for_good_ends_the_upload_and_leaves_nothing() {
 
 #[tokio::test]
 async fn a_part_that_fails_is_noticed_while_the_value_does_not_get_on() {
-    let fixture = fixture().await;
+    let fixture = Fixture::new().await;
     fixture.server.inject(Fault::status(403, "AccessDenied").operation(Operation::UploadPart));
-    let stuck = futures::stream::iter([Ok::<_, std::io::Error>(Bytes::from(vec![1; LARGE]))])
-        .chain(futures::stream::pending());
+    let stuck =
+        futures::stream::iter([Ok::<_, std::io::Error>(Bytes::from(vec![1; LARGE]))]).chain(futures::stream::pending());
     let put = fixture.s3.put("k", PutValue::stream(stuck)).into_future();
     let error = in_time("the failure of the part", put).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AccessDenied, "{error}");
@@ -101,7 +96,7 @@ async fn a_part_that_fails_is_noticed_while_the_value_does_not_get_on() {
 
 #[tokio::test]
 async fn parts_and_completions_that_fail_for_a_moment_are_sent_again() {
-    let fixture = fixture().await;
+    let fixture = Fixture::new().await;
     fixture.server.inject(Fault::status(500, "InternalError").operation(Operation::CreateMultipartUpload));
     fixture.server.inject(Fault::close_before_answer().operation(Operation::UploadPart).on_call(2));
     fixture.server.inject(Fault::error_in_200("InternalError").operation(Operation::CompleteMultipartUpload));
@@ -112,7 +107,7 @@ async fn parts_and_completions_that_fail_for_a_moment_are_sent_again() {
 
 #[tokio::test]
 async fn a_completion_whose_answer_was_lost_is_recognised() {
-    let fixture = fixture().await;
+    let fixture = Fixture::new().await;
     fixture.server.inject(Fault::lose_answer().operation(Operation::CompleteMultipartUpload));
     let receipt = fixture.s3.put("k", patterned(LARGE)).await.unwrap();
     assert!(receipt.uploaded() && receipt.etag().unwrap().ends_with("-3\""));
@@ -121,7 +116,7 @@ async fn a_completion_whose_answer_was_lost_is_recognised() {
 
 #[tokio::test]
 async fn an_upload_that_was_taken_away_is_an_error() {
-    let fixture = fixture().await;
+    let fixture = Fixture::new().await;
     fixture.server.inject(Fault::status(404, "NoSuchUpload").operation(Operation::CompleteMultipartUpload));
     let error = fixture.s3.put("k", vec![1; LARGE]).await.unwrap_err();
     assert_eq!((error.code(), error.attempts()), (Some("NoSuchUpload"), 1), "{error}");
@@ -130,7 +125,7 @@ async fn an_upload_that_was_taken_away_is_an_error() {
 
 #[tokio::test]
 async fn a_conflict_begins_the_upload_anew_when_the_value_can_be_read_again() {
-    let fixture = fixture().await;
+    let fixture = Fixture::new().await;
     let conflict = || Fault::status(409, "ConditionalRequestConflict");
     fixture.server.inject(conflict().operation(Operation::PutObject).key("small"));
     assert!(fixture.s3.put("small", "x").overwrite(false).await.unwrap().uploaded());
@@ -154,7 +149,7 @@ async fn a_conflict_begins_the_upload_anew_when_the_value_can_be_read_again() {
 
 #[tokio::test]
 async fn a_value_that_cannot_be_read_stores_nothing() {
-    let fixture = fixture().await;
+    let fixture = Fixture::new().await;
     for length in [10, LARGE] {
         let broken = futures::stream::iter([Ok(Bytes::from(vec![1; length])), Err("the tape tore")]);
         let error = fixture.s3.put("k", PutValue::stream(broken)).await.unwrap_err();
@@ -175,9 +170,10 @@ async fn a_file_that_changes_while_it_is_uploaded_stores_nothing() {
         let file = std::fs::File::options().write(true).open(path).unwrap();
         file.set_modified(std::time::SystemTime::now() + Duration::from_secs(5)).unwrap();
     };
-    for (what, change) in [("shrinks", &shrink as &dyn Fn(&std::path::Path)), ("grows", &grow), ("is rewritten", &rewrite)]
+    for (what, change) in
+        [("shrinks", &shrink as &dyn Fn(&std::path::Path)), ("grows", &grow), ("is rewritten", &rewrite)]
     {
-        let fixture = fixture().await;
+        let fixture = Fixture::new().await;
         std::fs::write(&path, vec![1; LARGE]).unwrap();
         fixture.server.hold();
         let put = tokio::spawn(fixture.s3.put("k", PutValue::file(&path)).into_future());
@@ -194,7 +190,7 @@ async fn a_file_that_changes_while_it_is_uploaded_stores_nothing() {
 
 #[tokio::test]
 async fn a_dropped_upload_is_aborted() {
-    let fixture = fixture().await;
+    let fixture = Fixture::new().await;
     fixture.server.inject(Fault::stall().operation(Operation::UploadPart).times(100));
     let put = tokio::spawn(fixture.s3.put("k", vec![1; LARGE]).into_future());
     fixture.wait_until(|log| count(log, Operation::UploadPart) == 3).await;
@@ -211,7 +207,7 @@ async fn a_dropped_upload_is_aborted() {
 
 #[tokio::test]
 async fn at_most_five_parts_of_a_stream_are_in_memory() {
-    let fixture = fixture().await;
+    let fixture = Fixture::new().await;
     fixture.server.inject(Fault::stall().operation(Operation::UploadPart).times(100));
     let (read, total) = (std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0)), 100_usize);
     let counter = std::sync::Arc::clone(&read);
@@ -237,7 +233,7 @@ async fn at_most_five_parts_of_a_stream_are_in_memory() {
 
 #[tokio::test]
 async fn a_batch_with_an_impossible_input_uploads_nothing_and_names_it() {
-    let fixture = fixture().await;
+    let fixture = Fixture::new().await;
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("file");
     std::fs::write(&file, "x").unwrap();
@@ -265,8 +261,7 @@ async fn a_batch_with_an_impossible_input_uploads_nothing_and_names_it() {
     assert!(fixture.server.log().is_empty());
 
     // As a stream, the items are the inputs that are wrong, and no others.
-    let outcomes: Vec<_> =
-        urls.put_many([("x", "1"), ("s3://bucket/a", "2"), ("y", "3")]).collect::<Vec<_>>().await;
+    let outcomes: Vec<_> = urls.put_many([("x", "1"), ("s3://bucket/a", "2"), ("y", "3")]).collect::<Vec<_>>().await;
     let indices: Vec<_> = outcomes.into_iter().map(|outcome| outcome.unwrap_err().index()).collect();
     assert_eq!(indices, [Some(0), Some(2)]);
     assert!(fixture.server.log().is_empty());
@@ -274,7 +269,7 @@ async fn a_batch_with_an_impossible_input_uploads_nothing_and_names_it() {
 
 #[tokio::test]
 async fn an_error_of_the_input_stream_is_an_item_and_the_others_are_stored() {
-    let fixture = fixture().await;
+    let fixture = Fixture::new().await;
     let objects = futures::stream::iter([("a", "1"), ("", "2"), ("c", "3")]).map(|(key, value)| {
         let wrong = fixture.s3.s3root().is_some() && key.is_empty();
         if wrong { Err(s3flow::S3::builder().s3root("nowhere").build().unwrap_err()) } else { Ok((key, value)) }
@@ -320,7 +315,7 @@ async fn completions_are_tried_on_their_own() {
 
 #[tokio::test]
 async fn a_server_is_tried_once_for_a_batch_and_the_object_of_the_trial_is_removed() {
-    let fixture = fixture().await;
+    let fixture = Fixture::new().await;
     let objects = (0..50).map(|number| (format!("k{number}"), "x"));
     assert_eq!(fixture.s3.put_many(objects).overwrite(false).await.unwrap().len(), 50);
     fixture.s3.put("k0", "y").overwrite(false).await.unwrap();
@@ -332,7 +327,7 @@ async fn a_server_is_tried_once_for_a_batch_and_the_object_of_the_trial_is_remov
 
 #[tokio::test]
 async fn a_trial_that_fails_is_an_error_and_is_repeated_the_next_time() {
-    let fixture = fixture().await;
+    let fixture = Fixture::new().await;
     fixture.server.inject(Fault::status(403, "AccessDenied").operation(Operation::PutObject));
     let error = fixture.s3.put("k", "x").overwrite(false).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AccessDenied, "{error}");
@@ -341,12 +336,14 @@ async fn a_trial_that_fails_is_an_error_and_is_repeated_the_next_time() {
 
 #[tokio::test]
 async fn a_large_value_that_is_there_is_not_sent_without_overwrite() {
-    let fixture = fixture().await;
+    let fixture = Fixture::new().await;
     fixture.server.put_object("bucket", "k", "first");
     assert!(!fixture.s3.put("k", vec![1; LARGE]).overwrite(false).await.unwrap().uploaded());
-    let parts = fixture.server.log().into_iter().filter(|request| {
-        request.operation() == Operation::UploadPart && request.key() == Some("k")
-    });
+    let parts = fixture
+        .server
+        .log()
+        .into_iter()
+        .filter(|request| request.operation() == Operation::UploadPart && request.key() == Some("k"));
     assert_eq!(parts.count(), 0);
 }
 
@@ -381,7 +378,7 @@ async fn a_large_object_is_copied_by_parts_with_everything_that_belongs_to_it() 
 
 #[tokio::test]
 async fn a_copy_that_is_refused_for_another_reason_says_so() {
-    let fixture = fixture().await;
+    let fixture = Fixture::new().await;
     fixture.server.put_object("bucket", "k", "x");
     fixture.server.inject(Fault::status(400, "InvalidRequest").operation(Operation::CopyObject));
     let error = fixture.s3.copy("k", "copy").await.unwrap_err();
