@@ -10,7 +10,7 @@ pub(crate) const MAX_KEY_BYTES: usize = 1024;
 const SCHEME: &str = "s3://";
 
 /// One object: a bucket, and a key that is not empty.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Location {
     bucket: Arc<str>,
     key: Arc<str>,
