@@ -4,6 +4,7 @@
 //! the caller.
 
 mod credentials;
+mod delete;
 mod failure;
 mod keys;
 mod listing;
@@ -15,6 +16,7 @@ mod xml;
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
@@ -29,6 +31,7 @@ use object_store::{ClientOptions, GetOptions, ObjectStore, PutOptions, PutPayloa
 
 pub(crate) use self::credentials::CredentialSource;
 use self::credentials::Credentials;
+pub(crate) use self::delete::{Deleted, MAX_DELETE_KEYS, is_exact_in_xml};
 pub(crate) use self::failure::{Failure, FailureKind, Retryability};
 pub(crate) use self::listing::{ListPage, ListedObject};
 use self::sign::Signer;
@@ -61,6 +64,7 @@ pub(crate) struct Store {
 struct BucketStore {
     bucket: Arc<Bucket>,
     objects: AmazonS3,
+    lacks_delete_objects: AtomicBool,
 }
 
 impl fmt::Debug for Store {
@@ -238,7 +242,7 @@ impl Store {
             .with_http_connector(Connector(HttpClient::new(service)))
             .build()
             .map_err(Failure::from_store)?;
-        let store = Arc::new(BucketStore { bucket, objects });
+        let store = Arc::new(BucketStore { bucket, objects, lacks_delete_objects: AtomicBool::new(false) });
         let mut buckets = self.buckets.write().unwrap_or_else(PoisonError::into_inner);
         Ok(Arc::clone(buckets.entry(name.to_owned()).or_insert(store)))
     }
