@@ -1,11 +1,14 @@
 //! The operations: what is asked for, and what its outcomes mean. Nothing here knows HTTP or files.
 
+mod batches;
+mod delete;
 mod get;
 mod info;
 mod list;
 mod many;
 mod put;
 
+pub use self::delete::{Delete, DeleteMany};
 pub use self::get::{Get, GetInput, GetMany};
 pub use self::info::Info;
 pub use self::list::ListRecursive;

@@ -2,9 +2,11 @@
 //!
 //! Knows the store and files; nothing of roots, of batches, or of what a missing object means to the caller.
 
+mod delete;
 mod download;
 mod upload;
 
+pub(crate) use self::delete::delete_objects;
 pub(crate) use self::download::{Downloaded, download};
 pub(crate) use self::upload::upload;
 
