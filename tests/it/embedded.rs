@@ -1,9 +1,9 @@
 //! The common cases on the embedded server.
 
-use s3flow::testing::S3Server;
+use s3flow::testing::{Operation, S3Server};
 
 use crate::cases::{self, Place};
-use crate::support::Fixture;
+use crate::support::{Fixture, count};
 
 struct Embedded {
     place: Place,
@@ -72,6 +72,24 @@ async fn a_listing_of_several_pages_is_whole() {
 #[tokio::test]
 async fn encryption_is_asked_for_and_reported() {
     cases::encryption_is_asked_for_and_reported(&embedded(1000).await.place).await;
+}
+
+#[tokio::test]
+async fn what_is_deleted_is_gone_and_missing_keys_are_no_error() {
+    cases::what_is_deleted_is_gone_and_missing_keys_are_no_error(&embedded(1000).await.place).await;
+}
+
+#[tokio::test]
+async fn thousands_are_deleted_as_they_are_listed() {
+    let Embedded { place, fixture } = embedded(1000).await;
+    cases::thousands_are_deleted_as_they_are_listed(&place, 2500).await;
+    assert_eq!(count(&fixture.server.log(), Operation::DeleteObjects), 3);
+    assert_eq!(count(&fixture.server.log(), Operation::DeleteObject), 0);
+}
+
+#[tokio::test]
+async fn every_key_is_deleted_under_exactly_its_name() {
+    cases::every_key_is_deleted_under_exactly_its_name(&embedded(1000).await.place).await;
 }
 
 #[tokio::test]

@@ -69,6 +69,9 @@ on_a_real_server!(
     a_prefix_is_a_directory,
     a_listing_of_several_pages_is_whole(1100),
     encryption_is_asked_for_and_reported,
+    what_is_deleted_is_gone_and_missing_keys_are_no_error,
+    thousands_are_deleted_as_they_are_listed(1100),
+    every_key_is_deleted_under_exactly_its_name,
 );
 
 #[tokio::test]
