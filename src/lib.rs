@@ -21,8 +21,10 @@ mod transfer;
 pub use crate::config::{ClientBuilder, Credentials, S3Builder};
 pub use crate::encryption::{CustomerKey, Encryption, KmsKey};
 pub use crate::error::{Error, ErrorKind, Result};
-pub use crate::object::{PutReceipt, RangeInfo, S3Object};
-pub use crate::ops::{Copy, CopyMany, FileInput, Get, GetInput, GetMany, Info, ListRecursive, Put, PutInput, PutMany};
+pub use crate::object::{DeleteReceipt, PutReceipt, RangeInfo, S3Object};
+pub use crate::ops::{
+    Copy, CopyMany, Delete, DeleteMany, FileInput, Get, GetInput, GetMany, Info, ListRecursive, Put, PutInput, PutMany,
+};
 pub use crate::request::{PutValue, S3GetObject, S3PutObject};
 pub use crate::s3::{Client, S3};
 pub use crate::store::TlsRoots;
@@ -41,6 +43,7 @@ const _: () = {
     handle::<S3>();
     handle::<S3Object>();
     handle::<PutReceipt>();
+    handle::<DeleteReceipt>();
     handle::<ClientBuilder>();
     handle::<S3Builder>();
     handle::<S3GetObject>();
@@ -48,6 +51,8 @@ const _: () = {
     send::<Copy>();
     send::<CopyMany>();
     send_sync::<Error>();
+    send::<Delete>();
+    send::<DeleteMany>();
     send::<Get>();
     send::<GetMany>();
     send::<Info>();

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::address::Address;
 use crate::error::{Error, ErrorKind, Result};
 use crate::metadata;
 use crate::scope::FileLease;
-use crate::store::{ListedObject, ObjectHead, Stored};
+use crate::store::{Deleted, ListedObject, ObjectHead, Stored};
 
 /// An object in S3, and, after a get, its local copy.
 ///
@@ -331,6 +332,53 @@ impl PutReceipt {
     #[must_use]
     pub fn version_id(&self) -> Option<&str> {
         self.version_id.as_deref()
+    }
+
+    /// Which input of the operation this belongs to, counted from 0.
+    #[must_use]
+    pub fn index(&self) -> usize {
+        self.index
+    }
+}
+
+/// What a delete did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DeleteReceipt {
+    index: usize,
+    key: String,
+    url: String,
+    version_id: Option<String>,
+    delete_marker: bool,
+}
+
+impl DeleteReceipt {
+    pub(crate) fn new(index: usize, address: Address, deleted: Deleted) -> Self {
+        let Deleted { version_id, delete_marker } = deleted;
+        Self { index, url: address.location.url(), key: address.key, version_id, delete_marker }
+    }
+
+    /// The key as it was given, without the slashes in front; of an empty one, the URL of the root.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The full location, `s3://bucket/key`.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// In a bucket that keeps versions, the version of the delete marker that now stands for the object.
+    #[must_use]
+    pub fn version_id(&self) -> Option<&str> {
+        self.version_id.as_deref()
+    }
+
+    /// Whether the bucket keeps versions, so that a delete marker was put in front of them and nothing was removed.
+    #[must_use]
+    pub fn delete_marker(&self) -> bool {
+        self.delete_marker
     }
 
     /// Which input of the operation this belongs to, counted from 0.

@@ -130,7 +130,7 @@ async fn copy(s3: &S3, index: usize, prepared: Prepared) -> Result<PutReceipt> {
 #[must_use = "a copy_many does nothing unless it is polled or awaited"]
 pub struct CopyMany {
     s3: S3,
-    many: Many<(S3GetObject, String), PutReceipt>,
+    many: Many<(usize, (S3GetObject, String)), PutReceipt>,
     properties: Properties,
 }
 

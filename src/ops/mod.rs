@@ -1,6 +1,8 @@
 //! The operations: what is asked for, and what its outcomes mean. Nothing here knows HTTP or files.
 
+mod batches;
 mod copy;
+mod delete;
 mod get;
 mod info;
 mod list;
@@ -9,6 +11,7 @@ mod put;
 mod turns;
 
 pub use self::copy::{Copy, CopyMany};
+pub use self::delete::{Delete, DeleteMany};
 pub use self::get::{Get, GetInput, GetMany};
 pub use self::info::Info;
 pub use self::list::ListRecursive;

@@ -190,7 +190,7 @@ async fn put(s3: &S3, index: usize, prepared: Prepared, settings: &Settings) -> 
 #[must_use = "a put_many does nothing unless it is polled or awaited"]
 pub struct PutMany {
     s3: S3,
-    many: Many<Prepared, PutReceipt>,
+    many: Many<(usize, Prepared), PutReceipt>,
     settings: Settings,
 }
 

@@ -126,6 +126,12 @@ impl Failure {
         }
     }
 
+    /// From a part of an answer with these headers, such as one key's in that to DeleteObjects.
+    pub(super) fn from_part(headers: &HeaderMap, message: String) -> Self {
+        let whole = Self::from_answer(StatusCode::OK, headers, &[]);
+        Self { status: None, message, ..whole }
+    }
+
     /// From a success status whose body is an `<Error>` document, as CompleteMultipartUpload and CopyObject may answer.
     pub(super) fn from_error_in_success(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Self> {
         ErrorDocument::parse(body)?;
@@ -184,6 +190,7 @@ impl Failure {
         match self.code.as_deref() {
             Some(
                 "SlowDown"
+                | "ServiceUnavailable"
                 | "Throttling"
                 | "ThrottlingException"
                 | "RequestLimitExceeded"
@@ -233,6 +240,8 @@ impl Failure {
         }
         match self.code.as_deref() {
             Some("NoSuchBucket") => return ErrorKind::NoSuchBucket,
+            // One key's in the answer to DeleteObjects has no status.
+            Some("AccessDenied") => return ErrorKind::AccessDenied,
             // HTTP 400, all of them.
             Some("ExpiredToken" | "InvalidToken" | "TokenRefreshRequired") => return ErrorKind::AccessDenied,
             Some("InvalidBucketName") => return ErrorKind::InvalidUrl,

@@ -5,6 +5,7 @@
 
 mod copy;
 mod credentials;
+mod delete;
 mod failure;
 mod headers;
 mod keys;
@@ -18,6 +19,7 @@ mod xml;
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
@@ -34,6 +36,7 @@ use tokio::sync::OnceCell;
 pub(crate) use self::copy::CopySource;
 pub(crate) use self::credentials::CredentialSource;
 use self::credentials::Credentials;
+pub(crate) use self::delete::{Deleted, MAX_DELETE_KEYS, is_exact_in_xml};
 pub(crate) use self::failure::{Failure, FailureKind, Retryability};
 use self::headers::{ATTRIBUTES, ENCRYPTION};
 pub(crate) use self::headers::{ObjectHeaders, ReadOptions, WriteCondition};
@@ -69,6 +72,7 @@ struct BucketStore {
     bucket: Arc<Bucket>,
     objects: AmazonS3,
     write_conditions: Arc<WriteConditions>,
+    lacks_delete_objects: AtomicBool,
 }
 
 /// Which conditions of writes the service of a bucket was found to keep. What the places stand for is the finder's business.
@@ -196,12 +200,6 @@ impl Store {
         Ok(Arc::clone(&self.bucket(bucket)?.write_conditions))
     }
 
-    /// DeleteObject.
-    pub(crate) async fn delete(&self, location: &Location) -> Result<(), Failure> {
-        self.send_for(location, Method::DELETE, String::new(), HeaderMap::new(), Bytes::new()).await?;
-        Ok(())
-    }
-
     /// HeadBucket; skipped when an earlier answer has shown that the bucket is there.
     pub(crate) async fn bucket_exists(&self, bucket: &str) -> Result<bool, Failure> {
         let store = self.bucket(bucket)?;
@@ -249,7 +247,12 @@ impl Store {
             .with_http_connector(Connector(HttpClient::new(service)))
             .build()
             .map_err(Failure::from_store)?;
-        let store = Arc::new(BucketStore { bucket, objects, write_conditions: Arc::default() });
+        let store = Arc::new(BucketStore {
+            bucket,
+            objects,
+            write_conditions: Arc::default(),
+            lacks_delete_objects: AtomicBool::new(false),
+        });
         let mut buckets = self.buckets.write().unwrap_or_else(PoisonError::into_inner);
         Ok(Arc::clone(buckets.entry(name.to_owned()).or_insert(store)))
     }

@@ -1,9 +1,9 @@
 //! The common cases on the embedded server.
 
-use s3flow::testing::S3Server;
+use s3flow::testing::{Operation, S3Server};
 
 use crate::cases::{self, Place};
-use crate::support::Fixture;
+use crate::support::{Fixture, count};
 
 struct Embedded {
     place: Place,
@@ -45,6 +45,14 @@ async fn keys_and_listings_are_the_same_in_pages_of_any_size() {
         cases::objects::a_prefix_is_a_directory(&place).await;
         cases::objects::a_listing_of_several_pages_is_whole(&place).await;
     }
+}
+
+#[tokio::test]
+async fn thousands_are_deleted_in_requests_for_a_thousand() {
+    let Embedded { place, fixture } = embedded(1000).await;
+    cases::deletes::thousands_are_deleted_as_they_are_listed(&place).await;
+    assert_eq!(count(&fixture.server.log(), Operation::DeleteObjects), 3);
+    assert_eq!(count(&fixture.server.log(), Operation::DeleteObject), 0);
 }
 
 #[tokio::test]

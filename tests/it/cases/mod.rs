@@ -3,6 +3,7 @@
 use s3flow::S3;
 
 pub(crate) mod copies;
+pub(crate) mod deletes;
 pub(crate) mod objects;
 pub(crate) mod uploads;
 
@@ -43,6 +44,9 @@ macro_rules! every_case {
             copies::many_copies_have_an_outcome_each,
             copies::a_copy_is_of_the_object_that_was_asked_for,
             copies::a_large_object_can_be_copied,
+            deletes::what_is_deleted_is_gone_and_missing_keys_are_no_error,
+            deletes::thousands_are_deleted_as_they_are_listed,
+            deletes::every_key_is_deleted_under_exactly_its_name,
         }
     };
 }
