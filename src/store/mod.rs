@@ -8,6 +8,7 @@ mod credentials;
 mod failure;
 mod keys;
 mod listing;
+mod rfc2047;
 mod sign;
 mod transport;
 mod wire;
@@ -92,7 +93,7 @@ pub(crate) struct ObjectHead {
     pub(crate) etag: Option<String>,
     pub(crate) last_modified: Option<SystemTime>,
     pub(crate) content_type: Option<String>,
-    /// The user metadata entry that Metaflow uses, as it is.
+    /// The user metadata entry that Metaflow uses, as it was sent.
     pub(crate) attributes: Option<String>,
     pub(crate) encryption: Option<String>,
     pub(crate) version_id: Option<String>,
@@ -330,7 +331,7 @@ impl ObjectHead {
                 .and_then(|date| DateTime::parse_from_rfc2822(&date).ok())
                 .map(SystemTime::from),
             content_type: text(headers, header::CONTENT_TYPE.as_str()),
-            attributes: text(headers, ATTRIBUTES_HEADER.as_str()),
+            attributes: text(headers, ATTRIBUTES_HEADER.as_str()).map(|value| rfc2047::decode(&value).into_owned()),
             encryption: text(headers, ENCRYPTION_HEADER.as_str()),
             version_id: text(headers, VERSION_HEADER),
         })
