@@ -76,6 +76,16 @@ mod tests {
 
     proptest! {
         #[test]
+        fn every_number_survives(float in any::<f64>(), unsigned: u64, signed: i64) {
+            let metadata = object(json!({"n": [float, unsigned, signed]}));
+            prop_assert_eq!(decode(&encode(&metadata)), Some(metadata));
+            if float.is_finite() {
+                let read = decode(&format!("{{\"n\": {float:e}}}"));
+                prop_assert_eq!(read, Some(object(json!({"n": float}))));
+            }
+        }
+
+        #[test]
         fn every_text_survives_as_visible_ascii_without_double_spaces(key in ".*", value in ".* {0,4}.*") {
             let mut metadata = Map::new();
             metadata.insert(key, Value::String(value));
