@@ -6,6 +6,8 @@
 mod content_range;
 mod credentials;
 mod failure;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod keys;
 mod listing;
 mod rfc2047;
