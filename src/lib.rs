@@ -22,7 +22,10 @@ pub use crate::config::{ClientBuilder, Credentials, S3Builder};
 pub use crate::encryption::{CustomerKey, Encryption, KmsKey};
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::object::{PutReceipt, RangeInfo, S3Object};
-pub use crate::ops::{Copy, CopyMany, FileInput, Get, GetInput, GetMany, Info, ListRecursive, Put, PutInput, PutMany};
+pub use crate::ops::{
+    Copy, CopyMany, Exists, FileInput, Get, GetInput, GetMany, GetRecursive, Info, InfoMany, ListPaths, ListRecursive,
+    Put, PutInput, PutMany,
+};
 pub use crate::request::{PutValue, S3GetObject, S3PutObject};
 pub use crate::s3::{Client, S3};
 pub use crate::store::TlsRoots;
@@ -50,7 +53,11 @@ const _: () = {
     send_sync::<Error>();
     send::<Get>();
     send::<GetMany>();
+    send::<GetRecursive>();
+    send::<Exists>();
     send::<Info>();
+    send::<InfoMany>();
+    send::<ListPaths>();
     send::<ListRecursive>();
     send::<Put>();
     send::<PutMany>();

@@ -89,8 +89,13 @@ impl S3GetObject {
 
     /// How the object is read in a scope with this encryption.
     pub(crate) fn read_options<'a>(&'a self, scope: Option<&'a Encryption>) -> Result<ReadOptions<'a>> {
+        Ok(ReadOptions { range: self.range()?, ..self.whole_options(scope) })
+    }
+
+    /// The same without the range.
+    pub(crate) fn whole_options<'a>(&'a self, scope: Option<&'a Encryption>) -> ReadOptions<'a> {
         let customer_key = self.customer_key.as_ref().or_else(|| scope?.customer_key());
-        Ok(ReadOptions { range: self.range()?, if_match: self.if_match.as_deref(), customer_key })
+        ReadOptions { range: None, if_match: self.if_match.as_deref(), customer_key }
     }
 
     pub(crate) fn address(&self, root: &Root) -> Result<Address> {

@@ -37,7 +37,7 @@ impl<I: Send + 'static, T: Send + 'static> Many<I, T> {
         }
     }
 
-    /// Polls for the next result; the first poll starts the operation.
+    /// Polls for the next result; the first poll starts the operation, with a task for each input.
     pub(super) fn poll<F, Fut>(
         &mut self,
         cx: &mut Context<'_>,
@@ -48,10 +48,20 @@ impl<I: Send + 'static, T: Send + 'static> Many<I, T> {
         F: Fn(usize, I) -> Fut + Send + 'static,
         Fut: Future<Output = Result<T>> + Send + 'static,
     {
+        self.poll_by(cx, s3.concurrency(), |inputs, concurrency, ordered| fan_out(inputs, concurrency, ordered, run()))
+    }
+
+    /// The same for an operation that goes about its inputs in a way of its own.
+    pub(super) fn poll_by(
+        &mut self,
+        cx: &mut Context<'_>,
+        default_concurrency: usize,
+        start: impl FnOnce(BoxStream<'static, Result<(usize, I)>>, usize, bool) -> BoxStream<'static, Result<T>>,
+    ) -> Poll<Option<Result<T>>> {
         if let Self::Ready { inputs, concurrency, ordered } = self {
             let inputs = std::mem::replace(inputs, futures::stream::empty().boxed());
-            *self = Self::Running(match checked_concurrency(concurrency.unwrap_or(s3.concurrency())) {
-                Ok(concurrency) => fan_out(inputs, concurrency, *ordered, run()),
+            *self = Self::Running(match checked_concurrency(concurrency.unwrap_or(default_concurrency)) {
+                Ok(concurrency) => start(inputs, concurrency, *ordered),
                 Err(error) => futures::stream::iter([Err(error)]).boxed(),
             });
         }
@@ -66,7 +76,7 @@ impl<I: Send + 'static, T: Send + 'static> Many<I, T> {
 ///
 /// The tasks go on while nobody polls the stream; a stream that only polled its futures would stall them behind a slow
 /// consumer. At most `concurrency` of them run or wait to be taken. Dropping the stream aborts them.
-fn fan_out<I, T, F, Fut>(
+pub(super) fn fan_out<I, T, F, Fut>(
     inputs: BoxStream<'static, Result<(usize, I)>>,
     concurrency: usize,
     ordered: bool,
