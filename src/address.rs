@@ -75,6 +75,13 @@ pub(crate) struct Address {
     pub(crate) key: String,
 }
 
+impl Address {
+    /// An object spoken of by its whole URL.
+    pub(crate) fn whole(location: Location) -> Self {
+        Self { key: location.url(), location, prefix: None }
+    }
+}
+
 /// A directory to list: every key of `bucket` that begins with `prefix`, which is empty or ends with `/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Directory {
@@ -82,6 +89,8 @@ pub(crate) struct Directory {
     pub(crate) prefix: String,
     /// The directory as it was asked for, as a URL.
     pub(crate) url: Arc<str>,
+    /// The object of exactly the name that was asked for; `None` for a root, and for a name that ends with `/`.
+    pub(crate) namesake: Option<Location>,
 }
 
 impl Directory {
@@ -141,7 +150,7 @@ impl Root {
                 let suffix = suffix(key)?;
                 let location = Location::new(Arc::clone(bucket), &join(prefix, suffix))?;
                 Ok(if suffix.is_empty() {
-                    Address { key: location.url(), location, prefix: None }
+                    Address::whole(location)
                 } else {
                     Address { location, prefix: Some(Arc::clone(url)), key: suffix.to_owned() }
                 })
@@ -151,17 +160,18 @@ impl Root {
 
     /// The directory that `prefix` means; empty for the root itself.
     pub(crate) fn directory(&self, prefix: &str) -> Result<Directory, InvalidAddress> {
-        let (bucket, path, url): (Arc<str>, String, Arc<str>) = match self {
+        let (bucket, path, url, is_root): (Arc<str>, String, Arc<str>, bool) = match self {
             Self::Urls => {
                 let (bucket, path) = split(prefix).map_err(|problem| problem.of("prefix", prefix))?;
-                (bucket.into(), path.to_owned(), prefix.into())
+                (bucket.into(), path.to_owned(), prefix.into(), path.is_empty())
             }
             Self::Prefix { bucket, prefix: root, url } => {
                 let suffix = suffix(prefix)?;
                 let asked = if suffix.is_empty() { Arc::clone(url) } else { format!("{url}/{suffix}").into() };
-                (Arc::clone(bucket), join(root, suffix), asked)
+                (Arc::clone(bucket), join(root, suffix), asked, suffix.is_empty())
             }
         };
+        let namesake = (!is_root && !path.ends_with('/')).then(|| Location::listed(&bucket, &path));
         let mut prefix = path;
         if !prefix.is_empty() && !prefix.ends_with('/') {
             prefix.push('/');
@@ -169,7 +179,7 @@ impl Root {
         if prefix.len() > MAX_KEY_BYTES {
             return Err(InvalidAddress(format!("a prefix has {} bytes; S3 takes {MAX_KEY_BYTES}", prefix.len())));
         }
-        Ok(Directory { bucket, prefix, url })
+        Ok(Directory { bucket, prefix, url, namesake })
     }
 }
 
@@ -334,6 +344,20 @@ mod tests {
         assert_eq!(prefix(&Root::Urls, "s3://b/x"), "x/");
         assert!(Root::Urls.directory("x").is_err());
         assert!(rooted.directory("s3://b/x").is_err());
+    }
+
+    #[test]
+    fn a_directory_may_have_an_object_of_its_name() {
+        let namesake = |root: &Root, prefix: &str| {
+            root.directory(prefix).unwrap().namesake.map(|location| location.key().to_owned())
+        };
+        let rooted = root("s3://b/p");
+        assert_eq!(namesake(&rooted, "x/y").as_deref(), Some("p/x/y"));
+        assert_eq!(namesake(&root("s3://b"), "/x").as_deref(), Some("x"));
+        assert_eq!(namesake(&Root::Urls, "s3://b/x").as_deref(), Some("x"));
+        for (root, prefix) in [(&rooted, ""), (&rooted, "x/"), (&Root::Urls, "s3://b"), (&Root::Urls, "s3://b//")] {
+            assert_eq!(namesake(root, prefix), None, "{prefix:?}");
+        }
     }
 
     #[test]
