@@ -124,6 +124,14 @@ impl Root {
         Ok(Self::Prefix { bucket: bucket.into(), prefix: prefix.to_owned(), url: url.as_str().into() })
     }
 
+    /// The data of a run, below `prefix`; slashes at the ends of that do not matter, as in Metaflow.
+    pub(crate) fn of_run(bucket: &str, prefix: &str, run: RunName<'_>) -> Result<Self, InvalidAddress> {
+        let RunName { flow, id } = run;
+        let separator = if prefix.is_empty() || prefix.ends_with('/') { "" } else { "/" };
+        let path = format!("{prefix}{separator}{flow}/{id}");
+        Self::parse(&url(bucket, path.trim_start_matches('/')))
+    }
+
     pub(crate) fn url(&self) -> Option<&str> {
         match self {
             Self::Urls => None,
@@ -173,6 +181,36 @@ impl Root {
         }
         Ok(Directory { bucket, prefix, url, namesake })
     }
+}
+
+/// A run of Metaflow's, `Flow/RunId`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RunName<'a> {
+    flow: &'a str,
+    id: &'a str,
+}
+
+impl<'a> RunName<'a> {
+    pub(crate) fn parse(text: &'a str) -> Result<Self, InvalidAddress> {
+        match text.split('/').collect::<Vec<_>>()[..] {
+            [flow, id] if !flow.is_empty() && !id.is_empty() => Ok(Self { flow, id }),
+            _ => Err(InvalidAddress(format!("{text:?} is not Flow/RunId"))),
+        }
+    }
+
+    /// The run of a task, `Flow/RunId/step/task`.
+    pub(crate) fn of_task(text: &'a str) -> Result<Self, InvalidAddress> {
+        match text.split('/').collect::<Vec<_>>()[..] {
+            [flow, id, step, task] if ![flow, id, step, task].contains(&"") => Ok(Self { flow, id }),
+            _ => Err(InvalidAddress(format!("{text:?} is not Flow/RunId/step/task"))),
+        }
+    }
+}
+
+/// The bucket and the path of an `s3root`.
+pub(crate) fn split_root(s3root: &str) -> Result<(String, String), InvalidAddress> {
+    let (bucket, path) = split(s3root).map_err(|problem| problem.of("s3root", s3root))?;
+    Ok((bucket.to_owned(), path.to_owned()))
 }
 
 /// A key below a root, without the slashes in front, which Metaflow ignores.
@@ -332,6 +370,18 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn keys_of_a_run_keep_its_name_and_their_bytes(
+            prefix in "/{0,2}([a-z]{1,5}/){0,3}/{0,1}", flow in "[^/]{1,20}", id in "[^/]{1,20}", key in "[^/]\\PC{0,50}",
+        ) {
+            prop_assume!(!key.starts_with("s3://"));
+            let run = format!("{flow}/{id}");
+            let root = Root::of_run("bucket", &prefix, RunName::parse(&run).unwrap()).unwrap();
+            let (_, stored) = location(&root, &key);
+            let expected = format!("{}{run}/{key}", prefix.trim_start_matches('/'));
+            prop_assert_eq!(stored, expected);
+        }
+
         #[test]
         fn url_and_location_are_inverse(key in "\\PC{1,200}") {
             let url = format!("s3://bucket/{key}");

@@ -5,10 +5,14 @@ mod blocking;
 mod config;
 mod encryption;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod metadata;
 mod object;
 mod ops;
 mod properties;
+mod receipt;
 mod request;
 mod retry;
 mod s3;
@@ -21,11 +25,12 @@ mod transfer;
 pub use crate::config::{ClientBuilder, Credentials, S3Builder};
 pub use crate::encryption::{CustomerKey, Encryption, KmsKey};
 pub use crate::error::{Error, ErrorKind, Result};
-pub use crate::object::{PutReceipt, RangeInfo, S3Object};
+pub use crate::object::{RangeInfo, S3Object};
 pub use crate::ops::{
-    Copy, CopyMany, Exists, FileInput, Get, GetInput, GetMany, GetRecursive, Info, InfoMany, ListPaths, ListRecursive,
-    Put, PutInput, PutMany,
+    Copy, CopyMany, Delete, DeleteMany, Exists, FileInput, Get, GetInput, GetMany, GetRecursive, Info, InfoMany,
+    ListPaths, ListRecursive, Put, PutInput, PutMany,
 };
+pub use crate::receipt::{DeleteReceipt, PutReceipt};
 pub use crate::request::{PutValue, S3GetObject, S3PutObject};
 pub use crate::s3::{Client, S3};
 pub use crate::store::TlsRoots;
@@ -44,6 +49,7 @@ const _: () = {
     handle::<S3>();
     handle::<S3Object>();
     handle::<PutReceipt>();
+    handle::<DeleteReceipt>();
     handle::<ClientBuilder>();
     handle::<S3Builder>();
     handle::<S3GetObject>();
@@ -51,6 +57,8 @@ const _: () = {
     send::<Copy>();
     send::<CopyMany>();
     send_sync::<Error>();
+    send::<Delete>();
+    send::<DeleteMany>();
     send::<Get>();
     send::<GetMany>();
     send::<GetRecursive>();

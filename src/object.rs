@@ -13,7 +13,7 @@ use crate::address::Address;
 use crate::error::{Error, ErrorKind, Result};
 use crate::metadata;
 use crate::scope::FileLease;
-use crate::store::{ListedObject, ObjectHead, Stored};
+use crate::store::{ListedObject, ObjectHead};
 
 /// An object in S3, and, after a get, its local copy.
 ///
@@ -349,91 +349,6 @@ impl Serialize for S3Object {
             metadata: self.metadata(),
             encryption: self.encryption(),
             range_info: self.range_info(),
-        };
-        written.serialize(serializer)
-    }
-}
-
-/// What a put or a copy did. It can be serialised, under the names of the methods.
-#[derive(Debug, Clone)]
-pub struct PutReceipt {
-    index: usize,
-    address: Address,
-    url: String,
-    uploaded: bool,
-    etag: Option<String>,
-    version_id: Option<String>,
-}
-
-impl PutReceipt {
-    pub(crate) fn stored(index: usize, address: Address, stored: Stored) -> Self {
-        let Stored { etag, version_id } = stored;
-        Self { etag, version_id, uploaded: true, ..Self::existed(index, address) }
-    }
-
-    pub(crate) fn existed(index: usize, address: Address) -> Self {
-        let url = address.location.url();
-        Self { index, url, address, uploaded: false, etag: None, version_id: None }
-    }
-
-    /// The key as it was given, without the slashes in front; of an empty one, the URL of the root.
-    #[must_use]
-    pub fn key(&self) -> &str {
-        &self.address.key
-    }
-
-    /// The full location, `s3://bucket/key`.
-    #[must_use]
-    pub fn url(&self) -> &str {
-        &self.url
-    }
-
-    /// Whether this put stored the object. `false` only with `overwrite(false)`, when the key existed.
-    #[must_use]
-    pub fn uploaded(&self) -> bool {
-        self.uploaded
-    }
-
-    /// The ETag of what was stored, in its quotes.
-    #[must_use]
-    pub fn etag(&self) -> Option<&str> {
-        self.etag.as_deref()
-    }
-
-    /// The version that was stored, in a bucket that keeps versions.
-    #[must_use]
-    pub fn version_id(&self) -> Option<&str> {
-        self.version_id.as_deref()
-    }
-
-    /// Which input of the operation this belongs to, counted from 0.
-    #[must_use]
-    pub fn index(&self) -> usize {
-        self.index
-    }
-}
-
-impl Serialize for PutReceipt {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Written<'a> {
-            index: usize,
-            url: &'a str,
-            key: &'a str,
-            uploaded: bool,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            etag: Option<&'a str>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            version_id: Option<&'a str>,
-        }
-
-        let written = Written {
-            index: self.index(),
-            url: self.url(),
-            key: self.key(),
-            uploaded: self.uploaded(),
-            etag: self.etag(),
-            version_id: self.version_id(),
         };
         written.serialize(serializer)
     }

@@ -92,6 +92,11 @@ impl S3GetObject {
         self.offset.is_some() || self.length.is_some()
     }
 
+    /// Whether it must be the object with a certain ETag.
+    pub(crate) fn has_condition(&self) -> bool {
+        self.if_match.is_some()
+    }
+
     /// How the object is read in a scope with this encryption.
     pub(crate) fn read_options<'a>(&'a self, scope: Option<&'a Encryption>) -> Result<ReadOptions<'a>> {
         Ok(ReadOptions { range: self.range()?, ..self.whole_options(scope) })

@@ -12,8 +12,8 @@ use crate::config::{ClientBuilder, S3Builder};
 use crate::encryption::Encryption;
 use crate::error::Result;
 use crate::ops::{
-    Copy, CopyMany, Exists, FileInput, Get, GetInput, GetMany, GetRecursive, Info, InfoMany, ListPaths, ListRecursive,
-    Put, PutInput, PutMany,
+    Copy, CopyMany, Delete, DeleteMany, Exists, FileInput, Get, GetInput, GetMany, GetRecursive, Info, InfoMany,
+    ListPaths, ListRecursive, Put, PutInput, PutMany,
 };
 use crate::request::{PutValue, S3GetObject, S3PutObject};
 use crate::retry::RetryPolicy;
@@ -477,6 +477,65 @@ impl S3 {
         I::Item: AsRef<str>,
     {
         ListRecursive::new(self.clone(), owned(prefixes))
+    }
+
+    /// Deletes one object. A key that is not there is no error.
+    ///
+    /// ```
+    /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
+    /// s3.delete("old.bin").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn delete(&self, key: impl Into<S3GetObject>) -> Delete {
+        Delete::new(self.clone(), key.into())
+    }
+
+    /// Deletes many objects, up to 1,000 in a request: a stream of receipts as they complete, or awaited, a `Vec` in the order
+    /// given.
+    ///
+    /// ```
+    /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
+    /// use futures::StreamExt;
+    ///
+    /// let mut outcomes = s3.delete_many(["a", "b", "c"]);
+    /// while let Some(outcome) = outcomes.next().await {
+    ///     match outcome {
+    ///         Ok(receipt) => println!("{} is gone", receipt.url()),
+    ///         Err(error) => eprintln!("{error}"),
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn delete_many<I>(&self, keys: I) -> DeleteMany
+    where
+        I: IntoIterator,
+        I::Item: Into<S3GetObject>,
+    {
+        let objects: Vec<S3GetObject> = keys.into_iter().map(Into::into).collect();
+        DeleteMany::new(self.clone(), futures::stream::iter(objects.into_iter().map(Ok)))
+    }
+
+    /// Deletes the objects that a stream names, which may be endless: what it has ready goes together, and it is read no
+    /// further than the concurrency allows.
+    ///
+    /// The items are whatever [`get_from`](Self::get_from) takes: a listing can be deleted as it comes. An error of the input
+    /// is an item of the output.
+    ///
+    /// ```
+    /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
+    /// let receipts = s3.delete_from(s3.list_recursive(["2025"])).await?;
+    /// println!("{} objects deleted", receipts.len());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn delete_from<I>(&self, keys: I) -> DeleteMany
+    where
+        I: Stream + Send + 'static,
+        I::Item: GetInput,
+    {
+        DeleteMany::new(self.clone(), futures::StreamExt::map(keys, GetInput::into_request))
     }
 
     /// Ends the scope: its operations under way end with [`ErrorKind::Closed`](crate::ErrorKind::Closed), as every later one

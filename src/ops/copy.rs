@@ -12,8 +12,8 @@ use super::turns::Turns;
 use crate::address::Address;
 use crate::encryption::Encryption;
 use crate::error::{Error, ErrorKind, Result};
-use crate::object::PutReceipt;
 use crate::properties::Properties;
+use crate::receipt::PutReceipt;
 use crate::request::S3GetObject;
 use crate::s3::S3;
 use crate::store::{CopySource, ObjectHeaders};
@@ -130,7 +130,7 @@ async fn copy(s3: &S3, index: usize, prepared: Prepared) -> Result<PutReceipt> {
 #[must_use = "a copy_many does nothing unless it is polled or awaited"]
 pub struct CopyMany {
     s3: S3,
-    many: Many<(S3GetObject, String), PutReceipt>,
+    many: Many<(usize, (S3GetObject, String)), PutReceipt>,
     properties: Properties,
 }
 

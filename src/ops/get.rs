@@ -144,7 +144,7 @@ pub(super) fn still_open(s3: &S3, object: S3Object) -> Result<S3Object> {
 #[must_use = "a get_many does nothing unless it is polled or awaited"]
 pub struct GetMany {
     s3: S3,
-    many: Many<S3GetObject, S3Object>,
+    many: Many<(usize, S3GetObject), S3Object>,
     settings: Settings,
 }
 

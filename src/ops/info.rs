@@ -108,7 +108,7 @@ pub(super) async fn head(s3: &S3, object: &S3GetObject, address: &Address) -> Re
 #[must_use = "an info_many does nothing unless it is polled or awaited"]
 pub struct InfoMany {
     s3: S3,
-    many: Many<S3GetObject, S3Object>,
+    many: Many<(usize, S3GetObject), S3Object>,
     return_missing: bool,
 }
 

@@ -17,7 +17,7 @@ use crate::s3::S3;
 struct Listings {
     s3: S3,
     mode: Mode,
-    many: Many<String, S3Object>,
+    many: Many<(usize, String), S3Object>,
 }
 
 impl Listings {

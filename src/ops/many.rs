@@ -15,13 +15,12 @@ use crate::s3::S3;
 
 /// A many-operation before and while it runs.
 pub(super) enum Many<I, T> {
-    Ready { inputs: BoxStream<'static, Result<(usize, I)>>, concurrency: Option<usize>, ordered: bool },
+    Ready { inputs: BoxStream<'static, Result<I>>, concurrency: Option<usize>, ordered: bool },
     Running(BoxStream<'static, Result<T>>),
 }
 
 impl<I: Send + 'static, T: Send + 'static> Many<I, T> {
-    /// With the number of each input; errors have theirs already.
-    pub(super) fn new(inputs: impl Stream<Item = Result<(usize, I)>> + Send + 'static) -> Self {
+    pub(super) fn new(inputs: impl Stream<Item = Result<I>> + Send + 'static) -> Self {
         Self::Ready { inputs: inputs.boxed(), concurrency: None, ordered: false }
     }
 
@@ -37,26 +36,12 @@ impl<I: Send + 'static, T: Send + 'static> Many<I, T> {
         }
     }
 
-    /// Polls for the next result; the first poll starts the operation, with a task for each input.
-    pub(super) fn poll<F, Fut>(
-        &mut self,
-        cx: &mut Context<'_>,
-        s3: &S3,
-        run: impl FnOnce() -> F,
-    ) -> Poll<Option<Result<T>>>
-    where
-        F: Fn(usize, I) -> Fut + Send + 'static,
-        Fut: Future<Output = Result<T>> + Send + 'static,
-    {
-        self.poll_by(cx, s3.concurrency(), |inputs, concurrency, ordered| fan_out(inputs, concurrency, ordered, run()))
-    }
-
-    /// The same for an operation that goes about its inputs in a way of its own.
+    /// Polls for the next result; the first poll starts the operation, which goes about its inputs in a way of its own.
     pub(super) fn poll_by(
         &mut self,
         cx: &mut Context<'_>,
         default_concurrency: usize,
-        start: impl FnOnce(BoxStream<'static, Result<(usize, I)>>, usize, bool) -> BoxStream<'static, Result<T>>,
+        start: impl FnOnce(BoxStream<'static, Result<I>>, usize, bool) -> BoxStream<'static, Result<T>>,
     ) -> Poll<Option<Result<T>>> {
         if let Self::Ready { inputs, concurrency, ordered } = self {
             let inputs = std::mem::replace(inputs, futures::stream::empty().boxed());
@@ -69,6 +54,23 @@ impl<I: Send + 'static, T: Send + 'static> Many<I, T> {
             Self::Running(results) => Pin::new(results).poll_next(cx),
             Self::Ready { .. } => Poll::Ready(None),
         }
+    }
+}
+
+/// An operation on inputs with numbers, a task for each. Errors of the input have theirs already.
+impl<I: Send + 'static, T: Send + 'static> Many<(usize, I), T> {
+    /// Polls for the next result; the first poll starts the operation.
+    pub(super) fn poll<F, Fut>(
+        &mut self,
+        cx: &mut Context<'_>,
+        s3: &S3,
+        run: impl FnOnce() -> F,
+    ) -> Poll<Option<Result<T>>>
+    where
+        F: Fn(usize, I) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<T>> + Send + 'static,
+    {
+        self.poll_by(cx, s3.concurrency(), |inputs, concurrency, ordered| fan_out(inputs, concurrency, ordered, run()))
     }
 }
 

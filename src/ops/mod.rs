@@ -1,6 +1,8 @@
 //! The operations: what is asked for, and what its outcomes mean. Nothing here knows HTTP or files.
 
+mod batches;
 mod copy;
+mod delete;
 mod exists;
 mod get;
 mod info;
@@ -12,6 +14,7 @@ mod recursive;
 mod turns;
 
 pub use self::copy::{Copy, CopyMany};
+pub use self::delete::{Delete, DeleteMany};
 pub use self::exists::Exists;
 pub use self::get::{Get, GetInput, GetMany};
 pub use self::info::{Info, InfoMany};

@@ -16,7 +16,7 @@ use crate::address::Address;
 use crate::blocking::blocking;
 use crate::encryption::Encryption;
 use crate::error::{Error, ErrorKind, Result};
-use crate::object::PutReceipt;
+use crate::receipt::PutReceipt;
 use crate::request::{S3PutObject, Source};
 use crate::s3::S3;
 use crate::store::{ObjectHeaders, WriteCondition};
@@ -190,7 +190,7 @@ async fn put(s3: &S3, index: usize, prepared: Prepared, settings: &Settings) -> 
 #[must_use = "a put_many does nothing unless it is polled or awaited"]
 pub struct PutMany {
     s3: S3,
-    many: Many<Prepared, PutReceipt>,
+    many: Many<(usize, Prepared), PutReceipt>,
     settings: Settings,
 }
 

@@ -46,7 +46,7 @@ use crate::s3::S3;
 #[must_use = "a get_recursive does nothing unless it is polled or awaited"]
 pub struct GetRecursive {
     s3: S3,
-    many: Many<String, S3Object>,
+    many: Many<(usize, String), S3Object>,
     settings: Settings,
 }
 

@@ -126,6 +126,12 @@ impl Failure {
         }
     }
 
+    /// From a part of an answer with these headers, such as one key's in that to DeleteObjects.
+    pub(super) fn from_part(headers: &HeaderMap, message: String) -> Self {
+        let whole = Self::from_answer(StatusCode::OK, headers, &[]);
+        Self { status: None, message, ..whole }
+    }
+
     /// From a success status whose body is an `<Error>` document, as CompleteMultipartUpload and CopyObject may answer.
     pub(super) fn from_error_in_success(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Self> {
         ErrorDocument::parse(body)?;
@@ -184,6 +190,7 @@ impl Failure {
         match self.code.as_deref() {
             Some(
                 "SlowDown"
+                | "ServiceUnavailable"
                 | "Throttling"
                 | "ThrottlingException"
                 | "RequestLimitExceeded"
@@ -233,6 +240,8 @@ impl Failure {
         }
         match self.code.as_deref() {
             Some("NoSuchBucket") => return ErrorKind::NoSuchBucket,
+            // One key's in the answer to DeleteObjects has no status.
+            Some("AccessDenied") => return ErrorKind::AccessDenied,
             // HTTP 400, all of them.
             Some("ExpiredToken" | "InvalidToken" | "TokenRefreshRequired") => return ErrorKind::AccessDenied,
             Some("InvalidBucketName") => return ErrorKind::InvalidUrl,
@@ -279,6 +288,7 @@ impl ErrorDocument {
         let mut document = None::<Self>;
         let whole = xml::read(body, |depth, tag| {
             match (depth, tag, &mut document) {
+                (_, Tag::Close(_, text), _) if text.is_empty() => {}
                 (0, Tag::Open(b"Error"), _) => document = Some(Self::default()),
                 (0, Tag::Open(_), _) => return Err("a document that is not an error"),
                 (1, Tag::Close(b"Code", text), Some(document)) => document.code = Some(text),
@@ -323,6 +333,19 @@ mod tests {
             assert_eq!(failure.message, "Bad Gateway");
             assert_eq!(failure.retryability(), Retryability::Transient);
         }
+    }
+
+    #[test]
+    fn only_what_is_directly_within_the_error_is_its_own() {
+        let failure = answer(403, "<Error><Code>AccessDenied</Code><Policy><Code>P1</Code></Policy></Error>");
+        assert_eq!(failure.code.as_deref(), Some("AccessDenied"));
+    }
+
+    #[test]
+    fn an_empty_code_or_message_is_none() {
+        let failure = answer(403, "<Error><Code/><Message></Message><RequestId/></Error>");
+        assert_eq!((failure.code, failure.request_id), (None, None));
+        assert_eq!(failure.message, "Forbidden");
     }
 
     #[test]

@@ -90,8 +90,9 @@ const MAX_REDIRECTS: usize = 4;
 const HASHED_INLINE: usize = 1024 * 1024;
 /// An error document is about 1 KiB.
 const MAX_ERROR_BODY: usize = 64 * 1024;
-/// The documents that answer writes are a few hundred bytes.
-pub(super) const MAX_RESULT_BODY: usize = 1024 * 1024;
+/// A thousand keys of 1,024 bytes, escaped, and as many messages are under 8 MiB; other answers to writes are a few hundred
+/// bytes.
+pub(super) const MAX_RESULT_BODY: usize = 16 * 1024 * 1024;
 
 impl Bucket {
     pub(super) fn new(name: &str, wire: &Wire) -> Result<Self, Failure> {
@@ -302,7 +303,7 @@ async fn check_success(
     }
     let (document, whole) = read(body, MAX_RESULT_BODY).await?;
     if !whole {
-        return Err(Failure::new(FailureKind::Malformed, "an answer to a write that is longer than 1 MiB"));
+        return Err(Failure::new(FailureKind::Malformed, "an answer to a write that is longer than 16 MiB"));
     }
     match Failure::from_error_in_success(parts.status, &parts.headers, &document) {
         Some(failure) => Err(failure),

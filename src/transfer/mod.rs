@@ -4,6 +4,7 @@
 
 mod conditional;
 mod copy;
+mod delete;
 mod download;
 mod multipart;
 mod parts;
@@ -11,6 +12,7 @@ mod source;
 mod upload;
 
 pub(crate) use self::copy::copy;
+pub(crate) use self::delete::delete_objects;
 pub(crate) use self::download::{Downloaded, download};
 pub(crate) use self::source::check_file;
 pub(crate) use self::upload::{Outcome, Upload, upload};

@@ -1,9 +1,9 @@
 //! The common cases on the embedded server.
 
-use s3flow::testing::S3Server;
+use s3flow::testing::{Operation, S3Server};
 
 use crate::cases::{self, Place};
-use crate::support::Fixture;
+use crate::support::{Fixture, count};
 
 struct Embedded {
     place: Place,
@@ -47,6 +47,24 @@ async fn keys_and_listings_are_the_same_in_pages_of_any_size() {
         cases::lists::paths_are_the_next_level_with_empty_objects_and_markers(&place).await;
         cases::lists::a_recursive_get_takes_the_object_of_exactly_that_name_too(&place).await;
     }
+}
+
+#[tokio::test]
+async fn thousands_are_deleted_in_requests_for_a_thousand() {
+    let Embedded { place, fixture } = embedded(1000).await;
+    cases::deletes::thousands_are_deleted_as_they_are_listed(&place).await;
+    assert_eq!(count(&fixture.server.log(), Operation::DeleteObjects), 3);
+    assert_eq!(count(&fixture.server.log(), Operation::DeleteObject), 0);
+}
+
+#[tokio::test]
+async fn the_keys_of_a_run_are_below_its_name() {
+    let Embedded { fixture, .. } = embedded(1000).await;
+    let s3 = fixture.scope().run("Flow/7").bucket("bucket").prefix("some/data").build().unwrap();
+    s3.put("k", "x").await.unwrap();
+    assert_eq!(fixture.server.keys("bucket"), ["some/data/Flow/7/k"]);
+    let object = s3.get("k").await.unwrap();
+    assert_eq!((object.key(), object.prefix()), ("k", Some("s3://bucket/some/data/Flow/7")));
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use s3flow::S3;
 
 pub(crate) mod copies;
+pub(crate) mod deletes;
 pub(crate) mod lists;
 pub(crate) mod objects;
 pub(crate) mod uploads;
@@ -50,6 +51,9 @@ macro_rules! every_case {
             lists::get_all_is_all_below_the_root,
             lists::every_info_comes_in_its_place_and_a_missing_bucket_is_an_error,
             lists::a_missing_bucket_is_an_error_of_every_listing_and_question,
+            deletes::what_is_deleted_is_gone_and_missing_keys_are_no_error,
+            deletes::thousands_are_deleted_as_they_are_listed,
+            deletes::every_key_is_deleted_under_exactly_its_name,
         }
     };
 }
