@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use futures::{Stream, StreamExt as _};
 
 use super::Operation;
-use super::many::{Many, collect, numbered};
+use super::many::{Many, awaited_in_order, numbered, settings_of_many};
 use super::turns::Turns;
 use crate::address::Address;
 use crate::encryption::Encryption;
@@ -152,17 +152,7 @@ impl CopyMany {
         self
     }
 
-    /// How many objects are under way or waiting to be taken, at most. Default: the scope's.
-    pub fn concurrency(mut self, objects: usize) -> Self {
-        self.many.set_concurrency(objects);
-        self
-    }
-
-    /// Whether the stream keeps the order of its input, in place of the order of completion. Default: false.
-    pub fn ordered(mut self, ordered: bool) -> Self {
-        self.many.set_ordered(ordered);
-        self
-    }
+    settings_of_many!();
 }
 
 impl Stream for CopyMany {
@@ -186,14 +176,7 @@ impl Stream for CopyMany {
     }
 }
 
-impl IntoFuture for CopyMany {
-    type Output = Result<Vec<PutReceipt>>;
-    type IntoFuture = Operation<Vec<PutReceipt>>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        collect(self, |one, other| one.index().cmp(&other.index()))
-    }
-}
+awaited_in_order!(CopyMany: PutReceipt);
 
 impl fmt::Debug for CopyMany {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

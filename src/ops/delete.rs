@@ -8,7 +8,7 @@ use futures::Stream;
 
 use super::Operation;
 use super::batches::Batches;
-use super::many::{Many, collect};
+use super::many::{Many, awaited_in_order};
 use crate::address::Address;
 use crate::error::{Error, ErrorKind, Result};
 use crate::receipt::DeleteReceipt;
@@ -144,14 +144,7 @@ impl Stream for DeleteMany {
     }
 }
 
-impl IntoFuture for DeleteMany {
-    type Output = Result<Vec<DeleteReceipt>>;
-    type IntoFuture = Operation<Vec<DeleteReceipt>>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        collect(self, |one, other| one.index().cmp(&other.index()))
-    }
-}
+awaited_in_order!(DeleteMany: DeleteReceipt);
 
 impl fmt::Debug for DeleteMany {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

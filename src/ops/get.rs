@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use futures::Stream;
 
 use super::Operation;
-use super::many::{Many, collect, numbered};
+use super::many::{Many, awaited_in_order, numbered, settings_of_many};
 use crate::encryption::CustomerKey;
 use crate::error::{Error, Result};
 use crate::object::{RangeInfo, S3Object};
@@ -166,17 +166,7 @@ impl GetMany {
         self
     }
 
-    /// How many objects are under way or waiting to be taken, at most. Default: the scope's.
-    pub fn concurrency(mut self, objects: usize) -> Self {
-        self.many.set_concurrency(objects);
-        self
-    }
-
-    /// Whether the stream keeps the order of its input, in place of the order of completion. Default: false.
-    pub fn ordered(mut self, ordered: bool) -> Self {
-        self.many.set_ordered(ordered);
-        self
-    }
+    settings_of_many!();
 }
 
 impl Stream for GetMany {
@@ -192,14 +182,7 @@ impl Stream for GetMany {
     }
 }
 
-impl IntoFuture for GetMany {
-    type Output = Result<Vec<S3Object>>;
-    type IntoFuture = Operation<Vec<S3Object>>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        collect(self, |one, other| one.index().cmp(&other.index()))
-    }
-}
+awaited_in_order!(GetMany: S3Object);
 
 impl fmt::Debug for GetMany {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -120,3 +120,36 @@ where
         Ok(collected)
     })
 }
+
+/// The setters that the many-operations share, each of which has a `many`.
+macro_rules! settings_of_many {
+    () => {
+        /// How many objects are under way or waiting to be taken, at most. Default: the scope's.
+        pub fn concurrency(mut self, objects: usize) -> Self {
+            self.many.set_concurrency(objects);
+            self
+        }
+
+        /// Whether the stream keeps the order of its input, in place of the order of completion. Default: false.
+        pub fn ordered(mut self, ordered: bool) -> Self {
+            self.many.set_ordered(ordered);
+            self
+        }
+    };
+}
+pub(super) use settings_of_many;
+
+/// Awaited, a many-operation whose items have an `index()` is a `Vec` in the order of its input.
+macro_rules! awaited_in_order {
+    ($operation:ty: $item:ty) => {
+        impl IntoFuture for $operation {
+            type Output = $crate::Result<Vec<$item>>;
+            type IntoFuture = $crate::ops::Operation<Vec<$item>>;
+
+            fn into_future(self) -> Self::IntoFuture {
+                $crate::ops::many::collect(self, |one, other| one.index().cmp(&other.index()))
+            }
+        }
+    };
+}
+pub(super) use awaited_in_order;

@@ -10,7 +10,7 @@ use futures::{Stream, StreamExt as _};
 use serde_json::Value;
 
 use super::Operation;
-use super::many::{Many, collect, numbered};
+use super::many::{Many, awaited_in_order, numbered, settings_of_many};
 use super::turns::Turns;
 use crate::address::Address;
 use crate::blocking::blocking;
@@ -226,17 +226,7 @@ impl PutMany {
         self
     }
 
-    /// How many objects are under way or waiting to be taken, at most. Default: the scope's.
-    pub fn concurrency(mut self, objects: usize) -> Self {
-        self.many.set_concurrency(objects);
-        self
-    }
-
-    /// Whether the stream keeps the order of its input, in place of the order of completion. Default: false.
-    pub fn ordered(mut self, ordered: bool) -> Self {
-        self.many.set_ordered(ordered);
-        self
-    }
+    settings_of_many!();
 }
 
 /// All inputs, or the errors of those that cannot be put.
@@ -288,14 +278,7 @@ impl Stream for PutMany {
     }
 }
 
-impl IntoFuture for PutMany {
-    type Output = Result<Vec<PutReceipt>>;
-    type IntoFuture = Operation<Vec<PutReceipt>>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        collect(self, |one, other| one.index().cmp(&other.index()))
-    }
-}
+awaited_in_order!(PutMany: PutReceipt);
 
 impl fmt::Debug for PutMany {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
