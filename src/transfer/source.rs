@@ -17,7 +17,16 @@ use crate::request::{ByteStream, Source};
 pub(super) enum Reading {
     Bytes { all: Bytes, rest: Bytes },
     File(OpenFile),
-    Stream { stream: ByteStream, rest: Bytes, ended: bool },
+    Stream(Gathering),
+}
+
+/// A stream, and what it has yielded beyond the last part.
+pub(super) struct Gathering {
+    stream: ByteStream,
+    rest: Bytes,
+    /// Whether it has filled a part, so that the next one is likely to be as long.
+    filled: bool,
+    ended: bool,
 }
 
 /// A file, and what it was when it was opened.
@@ -41,7 +50,9 @@ impl Reading {
         Ok(match source {
             Source::Bytes(all) => Self::Bytes { rest: all.clone(), all },
             Source::File(path) => Self::File(blocking(move || OpenFile::open(path)).await?),
-            Source::Stream(stream) => Self::Stream { stream, rest: Bytes::new(), ended: false },
+            Source::Stream(stream) => {
+                Self::Stream(Gathering { stream, rest: Bytes::new(), filled: false, ended: false })
+            }
         })
     }
 
@@ -50,7 +61,7 @@ impl Reading {
         match self {
             Self::Bytes { all, .. } => Some(all.len() as u64),
             Self::File(file) => Some(file.was.size),
-            Self::Stream { .. } => None,
+            Self::Stream(_) => None,
         }
     }
 
@@ -72,7 +83,7 @@ impl Reading {
                 file.left -= bytes.len() as u64;
                 Ok(bytes)
             }
-            Self::Stream { stream, rest, ended } => gather(stream, rest, ended, length).await,
+            Self::Stream(gathering) => gathering.next(length).await,
         }
     }
 
@@ -112,7 +123,7 @@ impl Reading {
                 blocking(move || (&*reader).rewind().map_err(|error| unreadable(&path, error))).await?;
                 file.left = file.was.size;
             }
-            Self::Stream { .. } => return Ok(false),
+            Self::Stream(_) => return Ok(false),
         }
         Ok(true)
     }
@@ -168,30 +179,93 @@ fn check_unchanged(file: &File, path: &Path, was: Stamp, left: u64) -> Result<()
     Err(Error::new(ErrorKind::Changed, format!("{} was changed while it was read", path.display())))
 }
 
-/// Fills a buffer of its own: what a stream yields may be a byte, or a small piece of something large.
-async fn gather(stream: &mut ByteStream, rest: &mut Bytes, ended: &mut bool, length: u64) -> Result<Bytes> {
-    let length = usize::try_from(length).unwrap_or(usize::MAX);
-    let mut gathered = BytesMut::new();
-    while gathered.len() < length {
-        if rest.is_empty() {
-            if *ended {
-                break;
-            }
-            match stream.next().await {
-                None => *ended = true,
-                Some(Ok(chunk)) => *rest = chunk,
-                Some(Err(error)) => {
-                    *ended = true;
-                    return Err(Error::new(ErrorKind::Io, "the value could not be read").with_source(error));
+impl Gathering {
+    /// Fills a buffer of its own: what a stream yields may be a byte, or a small piece of something large.
+    async fn next(&mut self, length: u64) -> Result<Bytes> {
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        // Buffers of one size leave no holes in the memory behind them, as one does that grows.
+        let mut gathered = if self.filled { BytesMut::with_capacity(length) } else { BytesMut::new() };
+        while gathered.len() < length {
+            if self.rest.is_empty() {
+                if self.ended {
+                    break;
+                }
+                match self.stream.next().await {
+                    None => self.ended = true,
+                    Some(Ok(chunk)) => self.rest = chunk,
+                    Some(Err(error)) => {
+                        self.ended = true;
+                        return Err(Error::new(ErrorKind::Io, "the value could not be read").with_source(error));
+                    }
                 }
             }
+            let taken = self.rest.split_to(self.rest.len().min(length - gathered.len()));
+            gathered.extend_from_slice(&taken);
         }
-        let taken = rest.split_to(rest.len().min(length - gathered.len()));
-        gathered.extend_from_slice(&taken);
+        self.filled = gathered.len() == length;
+        Ok(gathered.freeze())
     }
-    Ok(gathered.freeze())
 }
 
 fn unreadable(path: &Path, error: io::Error) -> Error {
     Error::new(ErrorKind::Io, format!("could not read {}", path.display())).with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn reading(path: &Path) -> Reading {
+        Reading::begin(Source::File(path.to_owned())).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_file_is_read_again_from_its_beginning() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        std::fs::write(&path, "0123456789").unwrap();
+        let mut reading = reading(&path).await;
+        assert_eq!(reading.size(), Some(10));
+        assert_eq!(reading.next(4).await.unwrap(), "0123");
+        assert!(reading.rewind().await.unwrap());
+        for part in ["01234", "56789", ""] {
+            assert_eq!(reading.next(5).await.unwrap(), part);
+        }
+        reading.finish().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_short_file_that_changes_is_not_its_value() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        for text in ["short", "much longer than before", ""] {
+            std::fs::write(&path, "0123456789").unwrap();
+            let mut reading = reading(&path).await;
+            std::fs::write(&path, text).unwrap();
+            let error = reading.whole(10).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Changed, "{text:?}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_grows_is_read_to_its_size_and_no_further() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        std::fs::write(&path, "01234").unwrap();
+        let mut reading = reading(&path).await;
+        std::fs::write(&path, "0123456789").unwrap();
+        assert_eq!((reading.next(4).await.unwrap(), reading.next(4).await.unwrap()), ("0123".into(), "4".into()));
+        assert_eq!(reading.next(4).await.unwrap(), "");
+        assert_eq!(reading.finish().await.unwrap_err().kind(), ErrorKind::Changed);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_file_is_refused_before_it_is_opened() {
+        let directory = tempfile::tempdir().unwrap();
+        let missing = directory.path().join("missing");
+        for (path, kind) in [(directory.path(), ErrorKind::InvalidObject), (&missing, ErrorKind::Io)] {
+            let error = Reading::begin(Source::File(path.to_owned())).await.err().unwrap();
+            assert!(error.kind() == kind && error.to_string().contains(path.to_str().unwrap()), "{error}");
+        }
+    }
 }
