@@ -124,8 +124,12 @@ impl Root {
         Ok(Self::Prefix { bucket: bucket.into(), prefix: prefix.to_owned(), url: url.as_str().into() })
     }
 
-    /// The data of a run, below `prefix`; slashes at the ends of that do not matter, as in Metaflow.
+    /// The data of a run, below `prefix`, as Metaflow's `S3.__init__` joins them: all slashes before the prefix are dropped,
+    /// and one at its end is the separator.
     pub(crate) fn of_run(bucket: &str, prefix: &str, run: RunName<'_>) -> Result<Self, InvalidAddress> {
+        if !is_bucket_name(bucket) {
+            return Err(InvalidAddress(format!("{bucket:?} is not the name of a bucket")));
+        }
         let RunName { flow, id } = run;
         let separator = if prefix.is_empty() || prefix.ends_with('/') { "" } else { "/" };
         let path = format!("{prefix}{separator}{flow}/{id}");
@@ -208,9 +212,11 @@ impl<'a> RunName<'a> {
 }
 
 /// The bucket and the path of an `s3root`.
-pub(crate) fn split_root(s3root: &str) -> Result<(String, String), InvalidAddress> {
-    let (bucket, path) = split(s3root).map_err(|problem| problem.of("s3root", s3root))?;
-    Ok((bucket.to_owned(), path.to_owned()))
+pub(crate) fn split_root(s3root: &str) -> Result<(&str, &str), InvalidAddress> {
+    split(s3root).map_err(|problem| match problem {
+        UrlProblem::NotS3 => InvalidAddress(format!("{s3root:?} does not begin with s3://")),
+        UrlProblem::Bucket => InvalidAddress(format!("{s3root:?} has no valid bucket name")),
+    })
 }
 
 /// A key below a root, without the slashes in front, which Metaflow ignores.
@@ -234,10 +240,13 @@ fn join(prefix: &str, suffix: &str) -> String {
 fn split(url: &str) -> Result<(&str, &str), UrlProblem> {
     let rest = url.strip_prefix(SCHEME).ok_or(UrlProblem::NotS3)?;
     let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
-    let valid = bucket.len() <= 255
-        && bucket.starts_with(|first: char| first.is_ascii_alphanumeric())
-        && bucket.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'));
-    if valid { Ok((bucket, key)) } else { Err(UrlProblem::Bucket) }
+    if is_bucket_name(bucket) { Ok((bucket, key)) } else { Err(UrlProblem::Bucket) }
+}
+
+fn is_bucket_name(text: &str) -> bool {
+    text.len() <= 255
+        && text.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
 }
 
 enum UrlProblem {

@@ -8,7 +8,7 @@ use futures::Stream;
 
 use crate::address::Root;
 use crate::blocking::Workers;
-use crate::config::{ClientBuilder, S3Builder};
+use crate::config::{ClientBuilder, RunSettings, S3Builder};
 use crate::encryption::Encryption;
 use crate::error::Result;
 use crate::ops::{
@@ -42,15 +42,16 @@ pub(crate) struct ClientParts {
     pub(crate) concurrency: usize,
     pub(crate) encryption: Option<Encryption>,
     pub(crate) tmproot: PathBuf,
+    pub(crate) runs: RunSettings,
     pub(crate) workers: Arc<Workers>,
 }
 
 impl Client {
-    /// A client with the settings of the environment.
+    /// A client with the settings of the environment and of Metaflow's configuration files; see [`ClientBuilder`].
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming the variable that cannot be used.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming the variable, or the file and its field, that cannot be used.
     pub fn new() -> Result<Self> {
         Self::builder().build()
     }
@@ -76,13 +77,14 @@ impl Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ClientParts { store, retry, concurrency, encryption, tmproot, workers: _ } = &*self.parts;
+        let ClientParts { store, retry, concurrency, encryption, tmproot, runs, workers: _ } = &*self.parts;
         f.debug_struct("Client")
             .field("store", store)
             .field("retry", retry)
             .field("concurrency", concurrency)
             .field("encryption", encryption)
             .field("tmproot", tmproot)
+            .field("runs", runs)
             .finish_non_exhaustive()
     }
 }

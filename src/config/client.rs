@@ -1,18 +1,21 @@
 //! The builder of a client.
 
-use std::path::PathBuf;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::checked_concurrency;
 use super::credentials::Credentials;
 use super::endpoint::parse_endpoint;
 use super::environment::{Environment, flag};
+use super::metaflow::read_small;
+use super::run::RunSettings;
 use crate::blocking::Workers;
 use crate::encryption::Encryption;
 use crate::error::{Error, ErrorKind, Result};
 use crate::retry::RetryPolicy;
 use crate::s3::{Client, ClientParts};
-use crate::store::{CredentialSource, Store, StoreConfig, TlsRoots, TransportConfig};
+use crate::store::{CaCertificates, CredentialSource, Store, StoreConfig, TlsRoots, TransportConfig};
 
 /// Metaflow's `S3_WORKER_COUNT`.
 const DEFAULT_CONCURRENCY: usize = 64;
@@ -20,8 +23,9 @@ const DEFAULT_REGION: &str = "us-east-1";
 
 /// Makes a [`Client`].
 ///
-/// What is not set here comes from the environment, what is not there from Metaflow's configuration files, and what is nowhere
-/// has a default. Building reads the environment, those files and the platform's TLS roots, on this thread, and sends nothing.
+/// What is not set here comes from the environment or from [Metaflow's files](#metaflows-configuration-files), and what is
+/// nowhere has a default. Where several variables are named, the first that is set decides. Building reads the environment,
+/// those files (of at most 1 MiB each) and the platform's TLS roots, on this thread, and sends nothing.
 ///
 /// | setting | environment | default |
 /// |---|---|---|
@@ -33,18 +37,12 @@ const DEFAULT_REGION: &str = "us-east-1";
 /// | [`concurrency`](Self::concurrency) | `METAFLOW_S3_WORKER_COUNT` | 64 |
 /// | [`encryption`](Self::encryption) | `METAFLOW_S3_SERVER_SIDE_ENCRYPTION` | the bucket's |
 /// | [`tmproot`](Self::tmproot) | `METAFLOW_TEMPDIR` | the system's temporary directory |
+/// | [`datatools_s3root`](Self::datatools_s3root) | `METAFLOW_DATATOOLS_S3ROOT`, `METAFLOW_DATASTORE_SYSROOT_S3` | none |
 /// | [`retries`](Self::retries) | `METAFLOW_S3_RETRY_COUNT` | 7 |
 /// | [`connect_timeout`](Self::connect_timeout) | | 5 s |
 /// | [`idle_timeout`](Self::idle_timeout) | | 30 s |
-/// | [`tls_roots`](Self::tls_roots) | `SSL_CERT_FILE`, `SSL_CERT_DIR` | the platform's |
-/// | [`ca_certificate`](Self::ca_certificate) | `METAFLOW_S3_VERIFY_CERTIFICATE`: the path of a bundle. It cannot switch verification off | none |
+/// | [`tls_roots`](Self::tls_roots) | `METAFLOW_S3_VERIFY_CERTIFICATE`; `SSL_CERT_FILE`, `SSL_CERT_DIR` | the platform's |
 /// | [`use_proxy`](Self::use_proxy) | `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY` | true |
-///
-/// The variables that begin with `METAFLOW_` may stand in Metaflow's configuration files too, which are JSON objects with the
-/// variables' names. They are asked in the order in which Metaflow asks them (`from_conf` in its `metaflow_config_funcs.py`):
-/// the environment; `.metaflow/config.json` of the project, which is the nearest one of the current directory and those above
-/// it; `config.json` in the directory `METAFLOW_HOME` (`~/.metaflowconfig`), or `config_PROFILE.json` with `METAFLOW_PROFILE`.
-/// A value that is empty or `null` is none.
 ///
 /// ```
 /// # fn main() -> s3flow::Result<()> {
@@ -58,6 +56,25 @@ const DEFAULT_REGION: &str = "us-east-1";
 /// # Ok(())
 /// # }
 /// ```
+///
+/// # Metaflow's configuration files
+///
+/// A variable that begins with `METAFLOW_` may stand in a file instead: a JSON object whose fields have the variables' names,
+/// and texts or numbers as values. The first of these places that has it decides, as in Metaflow (`from_conf` in its
+/// `metaflow_config_funcs.py`):
+///
+/// 1. the builder;
+/// 2. the environment;
+/// 3. the project's file: `.metaflow/config.json`, of the nearest `.metaflow` in the current directory or above it;
+/// 4. the user's file: `config.json` in the directory `METAFLOW_HOME` (`~/.metaflowconfig`), or `config_PROFILE.json` there
+///    with `METAFLOW_PROFILE`, which has to exist then.
+///
+/// A variable that is empty, and a field that is empty or `null`, is not set and hides what the places below it say: with
+/// `METAFLOW_S3_ENDPOINT_URL=` a program goes to AWS, whatever Metaflow's files say. (Metaflow ends with an exception where a
+/// number is empty; here the default holds. An empty `METAFLOW_HOME` is the default one.)
+///
+/// The project's file is found from the current directory, so a program that starts in a directory which others can write
+/// to, or below one, follows what they say. Start services elsewhere, or set what matters in the builder.
 #[derive(Debug, Clone, Default)]
 #[must_use = "a builder does nothing before build()"]
 pub struct ClientBuilder {
@@ -72,7 +89,8 @@ pub struct ClientBuilder {
     retries: Option<u32>,
     connect_timeout: Option<Duration>,
     idle_timeout: Option<Duration>,
-    tls_roots: TlsRoots,
+    tls_roots: Option<TlsRoots>,
+    datatools_s3root: Option<String>,
     ca_certificates: Vec<Vec<u8>>,
     use_proxy: Option<bool>,
 }
@@ -146,14 +164,36 @@ impl ClientBuilder {
     }
 
     /// Which certificate authorities are trusted.
+    ///
+    /// When this is not called, `METAFLOW_S3_VERIFY_CERTIFICATE` may name a file of PEM certificates, and they are trusted in
+    /// place of the platform's, as in Metaflow. When it says `false`, building fails: certificates are always verified.
     pub fn tls_roots(mut self, roots: TlsRoots) -> Self {
-        self.tls_roots = roots;
+        self.tls_roots = Some(roots);
         self
     }
 
     /// Trusts these PEM certificates beside the [`tls_roots`](Self::tls_roots). May be called several times.
     pub fn ca_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.ca_certificates.push(pem.into());
+        self
+    }
+
+    /// Metaflow's `DATATOOLS_S3ROOT`, the `s3://` URL below which each [run](crate::S3Builder::run) has its data. Nothing else
+    /// needs it, and it is checked when a scope is built for a run.
+    ///
+    /// When this is not called, it is `METAFLOW_DATATOOLS_S3ROOT`; else `METAFLOW_DATATOOLS_SUFFIX` (`data`; when it is empty,
+    /// nothing) below `METAFLOW_DATASTORE_SYSROOT_S3`.
+    ///
+    /// ```no_run
+    /// # fn main() -> s3flow::Result<()> {
+    /// let client = s3flow::Client::builder().datatools_s3root("s3://bucket/metaflow/data").build()?;
+    /// let s3 = client.s3().run("TrainFlow/1234").build()?;
+    /// assert_eq!(s3.s3root(), Some("s3://bucket/metaflow/data/TrainFlow/1234"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn datatools_s3root(mut self, url: impl Into<String>) -> Self {
+        self.datatools_s3root = Some(url.into());
         self
     }
 
@@ -194,20 +234,25 @@ impl ClientBuilder {
                 return Err(Error::new(ErrorKind::Config, format!("the {name} is 0; no request could end")));
             }
         }
-        let mut ca_certificates = self.ca_certificates;
-        ca_certificates.extend(certificates_of_metaflow(environment)?);
+        let (roots, of_metaflow) = match self.tls_roots {
+            Some(roots) => (roots, None),
+            None => roots_of(environment)?,
+        };
+        let given = |pem| CaCertificates { place: "a ca_certificate".to_owned(), pem };
+        let ca_certificates = self.ca_certificates.into_iter().map(given).chain(of_metaflow).collect();
         let defaults = TransportConfig::default();
         let transport = TransportConfig {
-            roots: self.tls_roots,
+            roots,
             ca_certificates,
             proxy_from_env: self.use_proxy.unwrap_or(defaults.proxy_from_env),
             connect_timeout: self.connect_timeout.unwrap_or(defaults.connect_timeout),
             idle_timeout: self.idle_timeout.unwrap_or(defaults.idle_timeout),
         };
-        let region = match (self.region, environment.first(&["AWS_REGION", "AWS_DEFAULT_REGION"])?) {
-            (Some(region), _) => region,
-            (None, Some(setting)) => setting.value.into_owned(),
-            (None, None) => DEFAULT_REGION.to_owned(),
+        let region = match self.region {
+            Some(region) => region,
+            None => environment
+                .first(&["AWS_REGION", "AWS_DEFAULT_REGION"])?
+                .map_or_else(|| DEFAULT_REGION.to_owned(), |setting| setting.value.into_owned()),
         };
         let store = StoreConfig {
             endpoint,
@@ -216,52 +261,69 @@ impl ClientBuilder {
             credentials,
             transport,
         };
-        let encryption = match (self.encryption, environment.get("METAFLOW_S3_SERVER_SIDE_ENCRYPTION")?) {
-            (Some(encryption), _) => Some(encryption),
-            (None, Some(setting)) => Some(
-                setting
-                    .value
-                    .parse::<Encryption>()
-                    .map_err(|error| setting.invalid("which is no encryption").with_source(error))?,
-            ),
-            (None, None) => None,
+        let encryption = match self.encryption {
+            Some(encryption) => Some(encryption),
+            None => encryption_of(environment)?,
         };
-        let retries = environment.or(self.retries, "METAFLOW_S3_RETRY_COUNT", RetryPolicy::default().retries)?;
+        let concurrency = match self.concurrency {
+            Some(objects) => checked_concurrency(objects)?,
+            None => environment
+                .number("METAFLOW_S3_WORKER_COUNT", "a whole number of at least 1")?
+                .map_or(DEFAULT_CONCURRENCY, NonZeroUsize::get),
+        };
+        let retries = match self.retries {
+            Some(retries) => retries,
+            None => environment
+                .number("METAFLOW_S3_RETRY_COUNT", "a whole number of at least 0")?
+                .unwrap_or(RetryPolicy::default().retries),
+        };
+        let tmproot = match self.tmproot {
+            Some(directory) => directory,
+            None => environment
+                .get("METAFLOW_TEMPDIR")?
+                .map_or_else(std::env::temp_dir, |setting| PathBuf::from(setting.value.as_ref())),
+        };
         Ok(Client::from_parts(ClientParts {
             store: Store::new(store).map_err(|problem| Error::new(ErrorKind::Config, problem))?,
             retry: RetryPolicy { retries },
-            concurrency: checked_concurrency(environment.or(
-                self.concurrency,
-                "METAFLOW_S3_WORKER_COUNT",
-                DEFAULT_CONCURRENCY,
-            )?)?,
+            concurrency,
             encryption,
-            tmproot: match (self.tmproot, environment.get("METAFLOW_TEMPDIR")?) {
-                (Some(tmproot), _) => tmproot,
-                (None, Some(setting)) => PathBuf::from(&*setting.value),
-                (None, None) => std::env::temp_dir(),
-            },
+            tmproot,
+            runs: RunSettings::read(self.datatools_s3root, environment)?,
             workers: Workers::new(),
         }))
     }
 }
 
-/// The bundle that Metaflow's client would trust.
-fn certificates_of_metaflow(environment: &Environment) -> Result<Option<Vec<u8>>> {
-    let Some(setting) = environment.get("METAFLOW_S3_VERIFY_CERTIFICATE")? else { return Ok(None) };
+fn encryption_of(environment: &Environment) -> Result<Option<Encryption>> {
+    let Some(setting) = environment.get("METAFLOW_S3_SERVER_SIDE_ENCRYPTION")? else { return Ok(None) };
+    setting.value.parse().map(Some).map_err(|error| setting.invalid("which is no encryption").with_source(error))
+}
+
+/// The roots without a setting of the builder. A bundle that Metaflow's configuration names is in place of the platform's, as
+/// boto3 has it for `verify`.
+fn roots_of(environment: &Environment) -> Result<(TlsRoots, Option<CaCertificates>)> {
+    let Some(setting) = environment.get("METAFLOW_S3_VERIFY_CERTIFICATE")? else {
+        return Ok((TlsRoots::default(), None));
+    };
     match flag(&setting.value) {
-        Some(true) => Ok(None),
-        Some(false) => Err(setting.invalid("and certificates are always verified; give the path of a bundle to trust")),
-        None => match std::fs::read(&*setting.value) {
-            Ok(bundle) => Ok(Some(bundle)),
-            Err(error) => Err(setting.invalid("which could not be read").with_source(error)),
-        },
+        Some(true) => Ok((TlsRoots::default(), None)),
+        Some(false) => Err(setting.invalid(
+            "and certificates are always verified; name a file with the certificates to trust, or set tls_roots",
+        )),
+        None => {
+            let unreadable = |error| setting.invalid("a file that could not be read").with_source(error);
+            let pem = read_small(Path::new(setting.value.as_ref())).map_err(unreadable)?;
+            let place = format!("{}, the file named by {setting},", setting.value);
+            Ok((TlsRoots::None, Some(CaCertificates { place, pem })))
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::environment::tests::environment;
+    use super::super::environment::tests::{USER, environment, on};
+    use super::super::metaflow::tests::Machine;
     use super::*;
 
     fn built(variables: &[(&str, &str)]) -> Result<Client> {
@@ -279,6 +341,93 @@ mod tests {
         assert_eq!(client.parts().tmproot, PathBuf::from("/somewhere"));
         let client = Client::builder().concurrency(5).build_in(&environment(&variables)).unwrap();
         assert_eq!(client.parts().concurrency, 5);
+    }
+
+    #[test]
+    fn what_a_builder_sets_is_not_looked_for_elsewhere() {
+        let settings = [
+            "METAFLOW_S3_ENDPOINT_URL",
+            "METAFLOW_S3_WORKER_COUNT",
+            "METAFLOW_S3_RETRY_COUNT",
+            "METAFLOW_S3_SERVER_SIDE_ENCRYPTION",
+            "METAFLOW_S3_VERIFY_CERTIFICATE",
+            "METAFLOW_TEMPDIR",
+            "METAFLOW_DATATOOLS_S3ROOT",
+        ];
+        let broken: serde_json::Map<_, _> =
+            settings.iter().map(|name| ((*name).into(), serde_json::json!([]))).collect();
+        let machine = Machine::new(&[(USER, &serde_json::Value::Object(broken).to_string())]);
+        let complete = Client::builder()
+            .endpoint("http://builder")
+            .concurrency(1)
+            .retries(0)
+            .encryption(Encryption::Aes256)
+            .tls_roots(TlsRoots::None)
+            .tmproot("/builder")
+            .datatools_s3root("s3://builder");
+        complete.clone().build_in(&on(&machine, &[])).unwrap();
+        // Each of them is looked for when the builder has it not.
+        let without = |change: fn(&mut ClientBuilder)| {
+            let mut builder = complete.clone();
+            change(&mut builder);
+            builder.build_in(&on(&machine, &[])).unwrap_err()
+        };
+        for (error, name) in [
+            without(|builder| builder.endpoint = None),
+            without(|builder| builder.concurrency = None),
+            without(|builder| builder.retries = None),
+            without(|builder| builder.encryption = None),
+            without(|builder| builder.tls_roots = None),
+            without(|builder| builder.tmproot = None),
+            without(|builder| builder.datatools_s3root = None),
+        ]
+        .iter()
+        .zip(settings)
+        {
+            let place = format!("{name} in {}", machine.path(USER).display());
+            assert!(error.kind() == ErrorKind::Config && error.to_string().contains(&place), "{error}");
+        }
+    }
+
+    #[test]
+    fn metaflows_files_set_what_the_environment_does_not() {
+        let file = r#"{"METAFLOW_S3_ENDPOINT_URL": "http://file", "METAFLOW_S3_WORKER_COUNT": 5,
+                       "METAFLOW_S3_RETRY_COUNT": "3", "METAFLOW_S3_SERVER_SIDE_ENCRYPTION": "AES256",
+                       "METAFLOW_TEMPDIR": "/file", "METAFLOW_UNKNOWN": [], "METAFLOW_SERVICE_AUTH_KEY": "hunter2"}"#;
+        let machine = Machine::new(&[(USER, file)]);
+        let client = Client::builder().build_in(&on(&machine, &[("AWS_ENDPOINT_URL", "http://aws")])).unwrap();
+        let parts = client.parts();
+        assert_eq!((parts.concurrency, parts.retry.retries), (5, 3));
+        assert_eq!(parts.encryption, Some(Encryption::Aes256));
+        assert_eq!(parts.tmproot, PathBuf::from("/file"));
+        let shown = format!("{client:?}");
+        // Metaflow hands it to boto3, which asks the variables of AWS only without it.
+        assert!(shown.contains("authority: file,") && !shown.contains("hunter2"), "{shown}");
+        let hidden = [("METAFLOW_S3_ENDPOINT_URL", ""), ("AWS_ENDPOINT_URL", "http://aws")];
+        let client = Client::builder().build_in(&on(&machine, &hidden)).unwrap();
+        assert!(format!("{client:?}").contains("authority: aws,"), "{client:?}");
+    }
+
+    #[test]
+    fn certificates_are_verified_whatever_the_environment_says() {
+        let verify = |value: &str| built(&[("METAFLOW_S3_VERIFY_CERTIFICATE", value)]);
+        for on in ["", "true", "1"] {
+            verify(on).unwrap();
+        }
+        for off in ["false", "False", "0"] {
+            let error = verify(off).unwrap_err();
+            assert!(error.to_string().contains("METAFLOW_S3_VERIFY_CERTIFICATE"), "{error}");
+            assert!(error.to_string().contains("always verified"), "{error}");
+        }
+        let machine =
+            Machine::new(&[("bundle.pem", "no certificate"), (USER, r#"{"METAFLOW_S3_VERIFY_CERTIFICATE": false}"#)]);
+        let error = Client::builder().build_in(&on(&machine, &[])).unwrap_err();
+        assert!(error.to_string().contains(machine.path(USER).to_str().unwrap()), "{error}");
+        let bundle = machine.path("bundle.pem");
+        let error = verify(bundle.to_str().unwrap()).unwrap_err();
+        for named in ["METAFLOW_S3_VERIFY_CERTIFICATE", "bundle.pem", "holds no PEM certificate"] {
+            assert!(error.kind() == ErrorKind::Config && error.to_string().contains(named), "{error}");
+        }
     }
 
     #[test]
@@ -306,12 +455,12 @@ mod tests {
     fn what_cannot_be_used_is_named() {
         for (variables, named) in [
             (&[("METAFLOW_S3_WORKER_COUNT", "many")][..], "METAFLOW_S3_WORKER_COUNT"),
-            (&[("METAFLOW_S3_WORKER_COUNT", "0")], "concurrency is 0"),
+            (&[("METAFLOW_S3_WORKER_COUNT", "0")], "METAFLOW_S3_WORKER_COUNT is \"0\""),
+            (&[("METAFLOW_S3_RETRY_COUNT", "-1")], "METAFLOW_S3_RETRY_COUNT"),
             (&[("METAFLOW_S3_ENDPOINT_URL", "nowhere")], "METAFLOW_S3_ENDPOINT_URL"),
             (&[("AWS_ENDPOINT_URL", "ftp://host")], "http:// or https://"),
-            (&[("METAFLOW_S3_SERVER_SIDE_ENCRYPTION", "rot13")], "rot13"),
+            (&[("METAFLOW_S3_SERVER_SIDE_ENCRYPTION", "rot13")], "METAFLOW_S3_SERVER_SIDE_ENCRYPTION is \"rot13\""),
             (&[("AWS_ACCESS_KEY_ID", "AKID")], "AWS_SECRET_ACCESS_KEY"),
-            (&[("METAFLOW_S3_VERIFY_CERTIFICATE", "False")], "always verified"),
             (&[("METAFLOW_S3_VERIFY_CERTIFICATE", "/no/such/bundle")], "/no/such/bundle"),
         ] {
             let error = built(variables).unwrap_err();

@@ -1,7 +1,4 @@
-//! The variables of the process and the files of Metaflow, read once.
-//!
-//! A variable of Metaflow's is looked for in the environment, then in the configuration of the project, then in the user's: in
-//! the order of `from_conf` in Metaflow's `metaflow_config_funcs.py`.
+//! Settings beside the builders: the variables of the process, and what Metaflow's files say in their place. Read once.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -10,26 +7,16 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::metaflow::{ConfigFiles, Places};
 use crate::error::{Error, ErrorKind, Result};
-
-/// Far more than any configuration, and little enough to be read by mistake.
-const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// What can be set beside the builders.
 #[derive(Default)]
 pub(super) struct Environment {
     variables: BTreeMap<String, String>,
-    /// In the order in which they are asked.
-    files: Vec<ConfigFile>,
-    /// The user's configuration, whether it is there or not.
-    user_file: PathBuf,
-}
-
-struct ConfigFile {
-    path: PathBuf,
-    values: Map<String, Value>,
+    files: ConfigFiles,
 }
 
 /// A value and where it stands.
@@ -60,40 +47,24 @@ impl Environment {
     ///
     /// [`ErrorKind::Config`], naming a file that cannot be used.
     pub(super) fn of_process() -> Result<Self> {
-        let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
-        let variables = std::env::vars_os().filter_map(text).filter(|(name, _)| is_relevant(name)).collect();
-        Self::read(variables, std::env::home_dir(), std::env::current_dir().ok())
+        Self::read(std::env::vars_os(), std::env::home_dir(), std::env::current_dir().ok())
     }
 
     /// From variables, the user's home, and the directory that the process is in. Reads Metaflow's files.
-    pub(super) fn read(
-        variables: BTreeMap<String, String>,
+    fn read(
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
         home: Option<PathBuf>,
         directory: Option<PathBuf>,
     ) -> Result<Self> {
-        let mut environment = Self { variables, ..Self::default() };
-        let profile = environment.variable("METAFLOW_PROFILE").map(str::to_owned);
-        let user_directory = match environment.variable("METAFLOW_HOME") {
-            Some(directory) => expand(directory, home.as_deref()),
-            None => home.unwrap_or_default().join(".metaflowconfig"),
-        };
-        let user_file = profile.as_ref().map_or("config.json".to_owned(), |profile| format!("config_{profile}.json"));
-        environment.user_file = user_directory.join(user_file);
-
-        let project_file = directory.as_deref().and_then(project_directory).map(|found| found.join("config.json"));
-        if let Some(path) = project_file {
-            environment.files.extend(ConfigFile::read(&path)?);
-        }
-        match ConfigFile::read(&environment.user_file)? {
-            Some(file) => environment.files.push(file),
-            None => {
-                if let Some(profile) = profile {
-                    let path = environment.user_file.display();
-                    let problem = format!("METAFLOW_PROFILE is {profile:?}, and there is no {path}");
-                    return Err(Error::new(ErrorKind::Config, problem));
-                }
-            }
-        }
+        let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+        let variables = variables.into_iter().filter_map(text).filter(|(name, _)| is_relevant(name)).collect();
+        let mut environment = Self { variables, files: ConfigFiles::default() };
+        environment.files = ConfigFiles::read(Places {
+            metaflow_home: environment.variable("METAFLOW_HOME"),
+            profile: environment.variable("METAFLOW_PROFILE"),
+            home,
+            directory,
+        })?;
         Ok(environment)
     }
 
@@ -102,32 +73,33 @@ impl Environment {
         self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// A variable; one of Metaflow's may stand in a file too. What is empty or `null` is not set.
+    /// A variable; one of Metaflow's may stand in a file too. The first place that has it decides, as in `from_conf` of
+    /// Metaflow's `metaflow_config_funcs.py`: `null` there is not set, and nothing is looked for further down.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Config`] when what stands in a file is neither text nor a number.
-    pub(super) fn get<'a>(&'a self, name: &'a str) -> Result<Option<Setting<'a>>> {
-        if let Some(value) = self.variable(name) {
+    pub(super) fn get_even_if_empty<'a>(&'a self, name: &'a str) -> Result<Option<Setting<'a>>> {
+        if let Some(value) = self.variables.get(name) {
             return Ok(Some(Setting { name, value: value.into(), file: None }));
         }
-        if !name.starts_with("METAFLOW_") {
-            return Ok(None);
-        }
-        for ConfigFile { path, values } in &self.files {
-            let value = match values.get(name) {
-                None | Some(Value::Null) => continue,
-                Some(Value::String(text)) if text.is_empty() => continue,
-                Some(Value::String(text)) => Cow::Borrowed(text.as_str()),
-                Some(value @ (Value::Number(_) | Value::Bool(_))) => Cow::Owned(value.to_string()),
-                Some(Value::Array(_) | Value::Object(_)) => {
-                    let problem = format!("{name} in {} is neither text nor a number", path.display());
-                    return Err(Error::new(ErrorKind::Config, problem));
-                }
-            };
-            return Ok(Some(Setting { name, value, file: Some(path) }));
-        }
-        Ok(None)
+        let in_a_file = if name.starts_with("METAFLOW_") { self.files.get(name) } else { None };
+        let Some((file, value)) = in_a_file else { return Ok(None) };
+        let value = match value {
+            Value::Null => return Ok(None),
+            Value::String(text) => Cow::Borrowed(text.as_str()),
+            Value::Number(_) | Value::Bool(_) => Cow::Owned(value.to_string()),
+            Value::Array(_) | Value::Object(_) => {
+                let problem = format!("{name} in {} is neither text nor a number", file.display());
+                return Err(Error::new(ErrorKind::Config, problem));
+            }
+        };
+        Ok(Some(Setting { name, value, file: Some(file) }))
+    }
+
+    /// As [`get_even_if_empty`](Self::get_even_if_empty); what is empty is not set.
+    pub(super) fn get<'a>(&'a self, name: &'a str) -> Result<Option<Setting<'a>>> {
+        Ok(self.get_even_if_empty(name)?.filter(|setting| !setting.value.is_empty()))
     }
 
     /// The first of these that is set.
@@ -140,46 +112,27 @@ impl Environment {
         Ok(None)
     }
 
-    /// The setting of a builder, else the variable, else the default.
-    pub(super) fn or<T: FromStr>(&self, setting: Option<T>, name: &str, default: T) -> Result<T> {
-        match (setting, self.get(name)?) {
-            (Some(setting), _) => Ok(setting),
-            (None, None) => Ok(default),
-            (None, Some(text)) => text
-                .value
-                .parse()
-                .map_err(|_| text.invalid(format_args!("which is not a {}", std::any::type_name::<T>()))),
-        }
+    /// A number; `expected` says which.
+    pub(super) fn number<T: FromStr>(&self, name: &str, expected: &str) -> Result<Option<T>> {
+        let Some(setting) = self.get(name)? else { return Ok(None) };
+        // Python's `int` does not mind spaces around it.
+        let number =
+            setting.value.trim().parse().map_err(|_| setting.invalid(format_args!("which is not {expected}")))?;
+        Ok(Some(number))
     }
 
     /// The setting of a builder, else the variable in any of the usual spellings, else false.
     pub(super) fn flag(&self, setting: Option<bool>, name: &str) -> Result<bool> {
-        match (setting, self.get(name)?) {
-            (Some(setting), _) => Ok(setting),
-            (None, None) => Ok(false),
-            (None, Some(text)) => flag(&text.value).ok_or_else(|| text.invalid("which is neither true nor false")),
+        if let Some(setting) = setting {
+            return Ok(setting);
         }
+        let Some(text) = self.get(name)? else { return Ok(false) };
+        flag(&text.value).ok_or_else(|| text.invalid("which is neither true nor false"))
     }
 
-    /// Metaflow's `DATATOOLS_S3ROOT`.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Config`] when it is set nowhere.
-    pub(super) fn datatools_s3root(&self) -> Result<(String, String)> {
-        if let Some(root) = self.get("METAFLOW_DATATOOLS_S3ROOT")? {
-            return Ok((root.to_string(), root.value.into_owned()));
-        }
-        let Some(root) = self.get("METAFLOW_DATASTORE_SYSROOT_S3")? else {
-            let problem = format!(
-                "a run needs METAFLOW_DATATOOLS_S3ROOT or METAFLOW_DATASTORE_SYSROOT_S3, in the environment or in {}",
-                self.user_file.display()
-            );
-            return Err(Error::new(ErrorKind::Config, problem));
-        };
-        let suffix = self.or(None, "METAFLOW_DATATOOLS_SUFFIX", "data".to_owned())?;
-        let slash = if root.value.ends_with('/') { "" } else { "/" };
-        Ok((root.to_string(), format!("{}{slash}{suffix}", root.value)))
+    /// Where the user's configuration of Metaflow is, or would be.
+    pub(super) fn user_file(&self) -> Option<&Path> {
+        self.files.user_file()
     }
 
     /// The variables of AWS.
@@ -190,7 +143,7 @@ impl Environment {
 }
 
 fn is_relevant(name: &str) -> bool {
-    name.starts_with("AWS_") || name.starts_with("METAFLOW_") || name == "MF_PATHSPEC"
+    name.starts_with("AWS_") || name.starts_with("METAFLOW_") || name == super::run::PATHSPEC
 }
 
 /// In any of the usual spellings.
@@ -202,80 +155,27 @@ pub(super) fn flag(text: &str) -> Option<bool> {
     }
 }
 
-/// `~` is the user's home, as in Metaflow.
-fn expand(path: &str, home: Option<&Path>) -> PathBuf {
-    match (path.strip_prefix('~'), home) {
-        (Some(rest), Some(home)) if rest.is_empty() || rest.starts_with('/') => home.join(rest.trim_start_matches('/')),
-        _ => PathBuf::from(path),
-    }
-}
-
-/// The `.metaflow` of the project that `directory` is in: the nearest one, upwards.
-fn project_directory(directory: &Path) -> Option<PathBuf> {
-    directory.ancestors().map(|ancestor| ancestor.join(".metaflow")).find(|candidate| candidate.is_dir())
-}
-
-impl ConfigFile {
-    /// `None` when there is no such file.
-    fn read(path: &Path) -> Result<Option<Self>> {
-        use std::io::Read as _;
-
-        let invalid = |problem: String| Error::new(ErrorKind::Config, format!("{} {problem}", path.display()));
-        let file = match std::fs::File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(invalid("could not be read".to_owned()).with_source(error)),
-        };
-        let mut text = Vec::new();
-        file.take(MAX_FILE_BYTES + 1)
-            .read_to_end(&mut text)
-            .map_err(|error| invalid("could not be read".to_owned()).with_source(error))?;
-        if text.len() as u64 > MAX_FILE_BYTES {
-            return Err(invalid("is longer than a configuration can be".to_owned()));
-        }
-        match serde_json::from_slice(&text) {
-            Ok(Value::Object(values)) => Ok(Some(Self { path: path.to_owned(), values })),
-            Ok(_) => Err(invalid("is not a JSON object".to_owned())),
-            Err(error) => Err(invalid(format!("is not valid JSON, in line {}", error.line())).with_source(error)),
-        }
-    }
-}
-
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::metaflow::tests::Machine;
     use super::*;
+
+    pub(in crate::config) const USER: &str = ".metaflowconfig/config.json";
+    pub(in crate::config) const PROJECT: &str = "project/.metaflow/config.json";
 
     /// Of these variables and no file.
     pub(in crate::config) fn environment(variables: &[(&str, &str)]) -> Environment {
-        Environment { variables: owned(variables), ..Environment::default() }
+        Environment::read(owned(variables), None, None).unwrap()
     }
 
-    fn owned(variables: &[(&str, &str)]) -> BTreeMap<String, String> {
-        variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    /// Of these variables and the files of a machine.
+    pub(in crate::config) fn on(machine: &Machine, variables: &[(&str, &str)]) -> Environment {
+        let Places { home, directory, .. } = machine.places();
+        Environment::read(owned(variables), home, directory).unwrap()
     }
 
-    /// A home with configurations, and a project below it.
-    struct Machine(tempfile::TempDir);
-
-    impl Machine {
-        fn new(files: &[(&str, &str)]) -> Self {
-            let machine = Self(tempfile::tempdir().unwrap());
-            std::fs::create_dir_all(machine.path("project/deep/down")).unwrap();
-            for (path, text) in files {
-                let path = machine.path(path);
-                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-                std::fs::write(path, text).unwrap();
-            }
-            machine
-        }
-
-        fn path(&self, path: &str) -> PathBuf {
-            self.0.path().join(path)
-        }
-
-        fn environment(&self, variables: &[(&str, &str)]) -> Result<Environment> {
-            Environment::read(owned(variables), Some(self.0.path().to_owned()), Some(self.path("project/deep/down")))
-        }
+    fn owned(variables: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+        variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
     }
 
     fn value(environment: &Environment, name: &str) -> Option<String> {
@@ -285,10 +185,10 @@ pub(super) mod tests {
     #[test]
     fn the_environment_wins_over_the_project_and_that_over_the_user() {
         let machine = Machine::new(&[
-            (".metaflowconfig/config.json", r#"{"METAFLOW_A": "user", "METAFLOW_B": "user", "METAFLOW_C": "user"}"#),
-            ("project/.metaflow/config.json", r#"{"METAFLOW_A": "project", "METAFLOW_B": "project"}"#),
+            (USER, r#"{"METAFLOW_A": "user", "METAFLOW_B": "user", "METAFLOW_C": "user"}"#),
+            (PROJECT, r#"{"METAFLOW_A": "project", "METAFLOW_B": "project"}"#),
         ]);
-        let environment = machine.environment(&[("METAFLOW_A", "environment")]).unwrap();
+        let environment = on(&machine, &[("METAFLOW_A", "environment")]);
         assert_eq!(value(&environment, "METAFLOW_A").as_deref(), Some("environment"));
         assert_eq!(value(&environment, "METAFLOW_B").as_deref(), Some("project"));
         assert_eq!(value(&environment, "METAFLOW_C").as_deref(), Some("user"));
@@ -296,87 +196,72 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_profile_and_another_home_name_another_file() {
+    fn what_is_empty_or_null_hides_what_lies_below() {
         let machine = Machine::new(&[
-            (".metaflowconfig/config.json", r#"{"METAFLOW_A": "default"}"#),
+            (USER, r#"{"METAFLOW_A": "user", "METAFLOW_B": "user", "METAFLOW_C": "user"}"#),
+            (PROJECT, r#"{"METAFLOW_B": "", "METAFLOW_C": null}"#),
+        ]);
+        let environment = on(&machine, &[("METAFLOW_A", "")]);
+        for name in ["METAFLOW_A", "METAFLOW_B", "METAFLOW_C"] {
+            assert_eq!(value(&environment, name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_variables_of_the_environment_choose_the_file() {
+        let machine = Machine::new(&[
+            (USER, r#"{"METAFLOW_A": "default"}"#),
             (".metaflowconfig/config_test.json", r#"{"METAFLOW_A": "profile"}"#),
             ("elsewhere/config.json", r#"{"METAFLOW_A": "elsewhere"}"#),
         ]);
-        let elsewhere = machine.path("elsewhere");
-        for (variables, found) in [
-            (&[][..], "default"),
-            (&[("METAFLOW_PROFILE", "test")], "profile"),
-            (&[("METAFLOW_PROFILE", "")], "default"),
-            (&[("METAFLOW_HOME", elsewhere.to_str().unwrap())], "elsewhere"),
-            (&[("METAFLOW_HOME", "~/elsewhere")], "elsewhere"),
+        for (variable, file) in [
+            (("METAFLOW_PROFILE", "test"), "profile"),
+            (("METAFLOW_PROFILE", ""), "default"),
+            (("METAFLOW_HOME", "~/elsewhere"), "elsewhere"),
+            (("METAFLOW_HOME", ""), "default"),
         ] {
-            let environment = machine.environment(variables).unwrap();
-            assert_eq!(value(&environment, "METAFLOW_A").as_deref(), Some(found), "{variables:?}");
-        }
-        let error = machine.environment(&[("METAFLOW_PROFILE", "none")]).err().unwrap();
-        assert_eq!(error.kind(), ErrorKind::Config);
-        assert!(error.to_string().contains("config_none.json") && error.to_string().contains("METAFLOW_PROFILE"));
-    }
-
-    #[test]
-    fn no_file_is_no_setting_and_a_broken_one_is_named() {
-        assert!(Machine::new(&[]).environment(&[]).unwrap().files.is_empty());
-        for (text, problem) in
-            [("{\n\"METAFLOW_A\": ", "line 2"), ("[1]", "not a JSON object"), ("\u{0}", "valid JSON")]
-        {
-            for file in [".metaflowconfig/config.json", "project/.metaflow/config.json"] {
-                let machine = Machine::new(&[(file, text)]);
-                let error = machine.environment(&[]).err().unwrap();
-                assert_eq!(error.kind(), ErrorKind::Config);
-                assert!(error.to_string().contains(machine.path(file).to_str().unwrap()), "{error}");
-                assert!(error.to_string().contains(problem), "{error}");
-            }
+            assert_eq!(value(&on(&machine, &[variable]), "METAFLOW_A").as_deref(), Some(file), "{variable:?}");
         }
     }
 
     #[test]
-    fn values_of_a_file_are_texts_or_numbers() {
-        let json = r#"{"METAFLOW_N": 7, "METAFLOW_B": true, "METAFLOW_NULL": null, "METAFLOW_E": "",
-                       "METAFLOW_L": [1], "METAFLOW_W": "many", "AWS_REGION": "nowhere"}"#;
-        let machine = Machine::new(&[(".metaflowconfig/config.json", json)]);
-        let environment = machine.environment(&[]).unwrap();
-        assert_eq!(environment.or(None, "METAFLOW_N", 0).unwrap(), 7);
+    fn values_of_a_file_are_texts_or_numbers_of_metaflows_variables() {
+        let json = r#"{"METAFLOW_N": 7, "METAFLOW_T": " 8 ", "METAFLOW_B": true, "METAFLOW_F": 1.5,
+                       "METAFLOW_L": [1], "METAFLOW_O": {"hunter2": 1}, "METAFLOW_W": "many", "AWS_REGION": "nowhere"}"#;
+        let machine = Machine::new(&[(USER, json)]);
+        let environment = on(&machine, &[]);
+        let number = |name| environment.number::<u32>(name, "a whole number");
+        assert_eq!((number("METAFLOW_N").unwrap(), number("METAFLOW_T").unwrap()), (Some(7), Some(8)));
         assert!(environment.flag(None, "METAFLOW_B").unwrap());
-        for unset in ["METAFLOW_NULL", "METAFLOW_E", "AWS_REGION"] {
-            assert_eq!(value(&environment, unset), None, "{unset}");
-        }
-        for error in [
-            environment.get("METAFLOW_L").unwrap_err(),
-            environment.or(None, "METAFLOW_W", 0).unwrap_err(),
-            environment.flag(None, "METAFLOW_W").unwrap_err(),
+        assert_eq!(value(&environment, "AWS_REGION"), None);
+        for (error, name) in [
+            (environment.get("METAFLOW_L").unwrap_err(), "METAFLOW_L"),
+            (environment.get("METAFLOW_O").unwrap_err(), "METAFLOW_O"),
+            (number("METAFLOW_W").unwrap_err(), "METAFLOW_W"),
+            (number("METAFLOW_F").unwrap_err(), "METAFLOW_F"),
+            (environment.flag(None, "METAFLOW_W").unwrap_err(), "METAFLOW_W"),
         ] {
             assert_eq!(error.kind(), ErrorKind::Config);
-            let text = error.to_string();
-            assert!(text.contains("config.json") && text.contains("METAFLOW_"), "{text}");
+            let place = format!("{name} in {}", machine.path(USER).display());
+            assert!(error.to_string().contains(&place) && !error.to_string().contains("hunter2"), "{error}");
         }
-    }
-
-    #[test]
-    fn the_root_of_the_datatools_is_set_or_below_that_of_the_datastore() {
-        let root = |variables: &[(&str, &str)]| environment(variables).datatools_s3root().map(|(_, root)| root);
-        let sysroot = ("METAFLOW_DATASTORE_SYSROOT_S3", "s3://b/metaflow");
-        assert_eq!(root(&[sysroot]).unwrap(), "s3://b/metaflow/data");
-        assert_eq!(root(&[("METAFLOW_DATASTORE_SYSROOT_S3", "s3://b/")]).unwrap(), "s3://b/data");
-        assert_eq!(root(&[sysroot, ("METAFLOW_DATATOOLS_SUFFIX", "x")]).unwrap(), "s3://b/metaflow/x");
-        assert_eq!(root(&[sysroot, ("METAFLOW_DATATOOLS_S3ROOT", "s3://c/d")]).unwrap(), "s3://c/d");
-        let error = root(&[]).unwrap_err();
-        assert!(
-            error.kind() == ErrorKind::Config && error.to_string().contains("METAFLOW_DATATOOLS_S3ROOT"),
-            "{error}"
-        );
     }
 
     #[test]
     fn flags_have_the_usual_spellings() {
-        let environment = environment(&[("ON", "True"), ("ONE", "1"), ("OFF", "no"), ("ODD", "maybe")]);
-        assert!(environment.flag(None, "ON").unwrap() && environment.flag(None, "ONE").unwrap());
-        assert!(!environment.flag(None, "OFF").unwrap() && !environment.flag(None, "UNSET").unwrap());
-        assert!(!environment.flag(Some(false), "ON").unwrap());
-        assert!(environment.flag(None, "ODD").unwrap_err().to_string().contains("ODD"));
+        let environment = environment(&[("AWS_ON", "True"), ("AWS_ONE", "1"), ("AWS_OFF", "no"), ("AWS_ODD", "maybe")]);
+        assert!(environment.flag(None, "AWS_ON").unwrap() && environment.flag(None, "AWS_ONE").unwrap());
+        assert!(!environment.flag(None, "AWS_OFF").unwrap() && !environment.flag(None, "AWS_UNSET").unwrap());
+        assert!(!environment.flag(Some(false), "AWS_ON").unwrap());
+        assert!(environment.flag(None, "AWS_ODD").unwrap_err().to_string().contains("AWS_ODD"));
+    }
+
+    #[test]
+    fn nothing_but_the_variables_of_aws_and_metaflow_is_kept() {
+        let variables = [("AWS_REGION", "a"), ("METAFLOW_A", "b"), ("MF_PATHSPEC", "c"), ("PATH", "d")];
+        assert_eq!(
+            environment(&variables).variables.into_keys().collect::<Vec<_>>(),
+            ["AWS_REGION", "METAFLOW_A", "MF_PATHSPEC"]
+        );
     }
 }

@@ -5,10 +5,13 @@ mod client;
 mod credentials;
 mod endpoint;
 mod environment;
+mod metaflow;
+mod run;
 mod scope;
 
 pub use self::client::ClientBuilder;
 pub use self::credentials::Credentials;
+pub(crate) use self::run::RunSettings;
 pub use self::scope::S3Builder;
 use crate::error::{Error, ErrorKind, Result};
 

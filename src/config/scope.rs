@@ -3,21 +3,23 @@
 use std::path::PathBuf;
 
 use super::checked_concurrency;
-use super::environment::Environment;
-use crate::address::{InvalidAddress, Root, RunName, split_root};
+use super::run::Run;
+use crate::address::Root;
 use crate::encryption::Encryption;
 use crate::error::{Error, ErrorKind, Result};
 use crate::s3::{Client, S3};
 
 /// Makes an [`S3`]: says what keys are relative to, and where downloads go.
 ///
-/// ```
+/// ```no_run
 /// # fn main() -> s3flow::Result<()> {
 /// use s3flow::S3;
 ///
 /// // keys are suffixes of a prefix
 /// let s3 = S3::builder().s3root("s3://bucket/some/prefix").build()?;
-/// // keys are suffixes of what belongs to a run: s3://bucket/metaflow/data/TrainFlow/1234/
+/// // keys are suffixes of what belongs to a run: DATATOOLS_S3ROOT/TrainFlow/1234
+/// let s3 = S3::builder().run("TrainFlow/1234").build()?;
+/// // s3://bucket/metaflow/data/TrainFlow/1234, whatever DATATOOLS_S3ROOT is
 /// let s3 = S3::builder().run("TrainFlow/1234").bucket("bucket").prefix("metaflow/data").build()?;
 /// // keys are whole s3:// URLs
 /// let s3 = S3::builder().build()?;
@@ -37,16 +39,6 @@ pub struct S3Builder {
     concurrency: Option<usize>,
 }
 
-/// Which run's data keys are relative to.
-#[derive(Debug, Clone)]
-enum Run {
-    Named(String),
-    /// The one that this process is a part of.
-    Current,
-}
-
-const PATHSPEC: &str = "MF_PATHSPEC";
-
 impl S3Builder {
     /// Uses the connections, the credentials and the limits of `client`. Without it, the scope gets a client of its own,
     /// from the environment.
@@ -63,30 +55,36 @@ impl S3Builder {
     }
 
     /// Keys are relative to the data of a Metaflow run, `Flow/RunId`: to `DATATOOLS_S3ROOT/Flow/RunId`, as with Python's
-    /// `S3(run=…)`. Wins over [`s3root`](Self::s3root).
+    /// `S3(run=…)`. Wins over [`s3root`](Self::s3root), as there.
     ///
-    /// `DATATOOLS_S3ROOT` is Metaflow's: `METAFLOW_DATATOOLS_S3ROOT`, or `METAFLOW_DATASTORE_SYSROOT_S3` and below it
-    /// `METAFLOW_DATATOOLS_SUFFIX` (`data`), from the environment or Metaflow's configuration files; see
-    /// [`ClientBuilder`](crate::ClientBuilder).
+    /// `DATATOOLS_S3ROOT` is the client's: see [`datatools_s3root`](crate::ClientBuilder::datatools_s3root).
     pub fn run(mut self, run: impl Into<String>) -> Self {
         self.run = Some(Run::Named(run.into()));
         self
     }
 
-    /// As [`run`](Self::run), for the run that this process was started by: Metaflow tells it in `MF_PATHSPEC`
-    /// (`flow/run/step/task`).
+    /// As [`run`](Self::run), for the run whose task started this process: the one of `MF_PATHSPEC` (`flow/run/step/task`)
+    /// when the client was built.
+    ///
+    /// Metaflow sets it (`export_mflog_env_vars` in its `mflog`) for tasks on AWS Batch, Kubernetes, Argo Workflows, Step
+    /// Functions and Airflow. A task of a local run has to give it to the processes that it starts:
+    /// `subprocess.run([…], env={**os.environ, "MF_PATHSPEC": current.pathspec})`.
     pub fn run_from_env(mut self) -> Self {
         self.run = Some(Run::Current);
         self
     }
 
-    /// A bucket in place of that of `DATATOOLS_S3ROOT`; only with a [run](Self::run).
+    /// A bucket in place of that of `DATATOOLS_S3ROOT`; only with a [run](Self::run). An empty one counts as not given, as in
+    /// Metaflow.
+    ///
+    /// With a bucket and a [`prefix`](Self::prefix), no `DATATOOLS_S3ROOT` is needed. (Metaflow wants one even then.)
     pub fn bucket(mut self, bucket: impl Into<String>) -> Self {
         self.bucket = Some(bucket.into());
         self
     }
 
-    /// A prefix in place of that of `DATATOOLS_S3ROOT`; only with a [run](Self::run).
+    /// A prefix in place of that of `DATATOOLS_S3ROOT`; only with a [run](Self::run). An empty one counts as not given, as in
+    /// Metaflow; `/` is the root of the bucket.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = Some(prefix.into());
         self
@@ -110,80 +108,52 @@ impl S3Builder {
         self
     }
 
-    /// Checks the settings and makes the scope. Nothing is sent, and no directory is made.
-    ///
-    /// The environment and Metaflow's configuration files are read for a [run](Self::run), and for the client when none was
-    /// given: a few small files, on this thread.
+    /// Checks the settings and makes the scope. Nothing is sent, and no directory is made. With a [client](Self::client),
+    /// nothing is read either; without one, what [`ClientBuilder::build`](crate::ClientBuilder::build) reads.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidUrl`] for an `s3root`, a run or a `DATATOOLS_S3ROOT` that is not an address, naming where it stands;
-    /// [`ErrorKind::Config`] for anything else that cannot be used, or is needed and not set.
+    /// [`ErrorKind::InvalidUrl`] for an `s3root`, a run, a bucket or a `DATATOOLS_S3ROOT` that is not an address, naming where
+    /// it stands; [`ErrorKind::Config`] for anything else that cannot be used, or is needed and not set.
     pub fn build(self) -> Result<S3> {
-        if self.client.is_some() && self.run.is_none() {
-            return self.build_in(&Environment::default());
-        }
-        self.build_in(&Environment::of_process()?)
-    }
-
-    fn build_in(self, environment: &Environment) -> Result<S3> {
-        let root = self.root(environment)?;
-        let client = match self.client {
+        let Self { client, s3root, run, bucket, prefix, tmproot, encryption, concurrency } = self;
+        let client = match client {
             Some(client) => client,
-            None => Client::builder().build_in(environment)?,
+            None => Client::new()?,
         };
         let parts = client.parts();
-        let tmproot = self.tmproot.unwrap_or_else(|| parts.tmproot.clone());
-        let encryption = self.encryption.or_else(|| parts.encryption.clone());
-        let concurrency = checked_concurrency(self.concurrency.unwrap_or(parts.concurrency))?;
+        let root = match (run, s3root) {
+            (Some(run), _) => parts.runs.root(&run, bucket.as_deref(), prefix.as_deref())?,
+            (None, _) if bucket.is_some() => return Err(without_a_run("bucket")),
+            (None, _) if prefix.is_some() => return Err(without_a_run("prefix")),
+            (None, Some(url)) => Root::parse(&url).map_err(|invalid| Error::new(ErrorKind::InvalidUrl, invalid.0))?,
+            (None, None) => Root::Urls,
+        };
+        let tmproot = tmproot.unwrap_or_else(|| parts.tmproot.clone());
+        let encryption = encryption.or_else(|| parts.encryption.clone());
+        let concurrency = checked_concurrency(concurrency.unwrap_or(parts.concurrency))?;
         Ok(S3::from_parts(client, root, tmproot, encryption, concurrency))
     }
+}
 
-    fn root(&self, environment: &Environment) -> Result<Root> {
-        let Self { s3root, run, bucket, prefix, .. } = self;
-        let invalid = |InvalidAddress(problem)| Error::new(ErrorKind::InvalidUrl, problem);
-        let Some(run) = run else {
-            if let Some(name) =
-                [("bucket", bucket), ("prefix", prefix)].iter().find_map(|(n, set)| set.as_ref().map(|_| n))
-            {
-                return Err(Error::new(ErrorKind::Config, format!("the {name} is set without a run; use s3root")));
-            }
-            return s3root.as_deref().map_or(Ok(Root::Urls), |url| Root::parse(url).map_err(invalid));
-        };
-        let (what, run) = match run {
-            Run::Named(run) => ("the run", RunName::parse(run)),
-            Run::Current => {
-                let problem = format!("{PATHSPEC} is not set; Metaflow sets it for its tasks");
-                let pathspec = environment.variable(PATHSPEC).ok_or_else(|| Error::new(ErrorKind::Config, problem))?;
-                (PATHSPEC, RunName::of_task(pathspec))
-            }
-        };
-        let run = run.map_err(|InvalidAddress(problem)| invalid(InvalidAddress(format!("{what} {problem}"))))?;
-        let (bucket, prefix) = match (bucket, prefix) {
-            // Then there is nothing that it could say.
-            (Some(bucket), Some(prefix)) => (bucket.clone(), prefix.clone()),
-            _ => {
-                let (place, url) = environment.datatools_s3root()?;
-                let named = |InvalidAddress(problem)| Error::new(ErrorKind::InvalidUrl, format!("{place}: {problem}"));
-                let (of_the_root, path) = split_root(&url).map_err(named)?;
-                (bucket.clone().unwrap_or(of_the_root), prefix.clone().unwrap_or(path))
-            }
-        };
-        Root::of_run(&bucket, &prefix, run).map_err(invalid)
-    }
+fn without_a_run(setting: &str) -> Error {
+    Error::new(ErrorKind::Config, format!("the {setting} is set without a run; without one, s3root says both"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::environment::tests::environment;
+    use super::super::run::PATHSPEC;
     use super::*;
 
     const ROOT: (&str, &str) = ("METAFLOW_DATATOOLS_S3ROOT", "s3://b/some/data");
 
     fn s3root(builder: S3Builder, variables: &[(&str, &str)]) -> Result<String> {
-        builder.build_in(&environment(variables)).map(|s3| s3.s3root().unwrap_or("none").to_owned())
+        let client = Client::builder().build_in(&environment(variables))?;
+        builder.client(client).build().map(|s3| s3.s3root().unwrap_or("none").to_owned())
     }
 
+    /// What `S3.__init__` of Metaflow 2.19.39 makes of the same settings; without a root it refuses bucket and prefix too.
     #[test]
     fn a_run_is_below_the_root_of_the_datatools() {
         let run = || S3::builder().run("Flow/7");
@@ -194,8 +164,13 @@ mod tests {
             (run(), &[("METAFLOW_DATASTORE_SYSROOT_S3", "s3://b/mf")], "s3://b/mf/data/Flow/7"),
             (run().bucket("c"), &[ROOT], "s3://c/some/data/Flow/7"),
             (run().prefix("/p/q/"), &[ROOT], "s3://b/p/q/Flow/7"),
-            (run().prefix(""), &[ROOT], "s3://b/Flow/7"),
+            (run(), &[("METAFLOW_DATATOOLS_S3ROOT", "s3://b//p")], "s3://b/p/Flow/7"),
+            (run(), &[("METAFLOW_DATATOOLS_S3ROOT", "s3://b/p//")], "s3://b/p//Flow/7"),
+            (run().prefix("//q//"), &[ROOT], "s3://b/q//Flow/7"),
+            (run().prefix("/"), &[ROOT], "s3://b/Flow/7"),
+            (run().bucket("").prefix(""), &[ROOT], "s3://b/some/data/Flow/7"),
             (run().bucket("c").prefix("p"), &[], "s3://c/p/Flow/7"),
+            (run().bucket("c").prefix("p"), &[("METAFLOW_DATATOOLS_S3ROOT", "/local/path")], "s3://c/p/Flow/7"),
             // It wins, as in Metaflow.
             (run().s3root("s3://other"), &[ROOT], "s3://b/some/data/Flow/7"),
             (S3::builder().run_from_env(), &[ROOT, (PATHSPEC, "Flow/7/train/12")], "s3://b/some/data/Flow/7"),
@@ -233,7 +208,15 @@ mod tests {
                 ErrorKind::InvalidUrl,
                 "METAFLOW_DATATOOLS_S3ROOT",
             ),
-            (S3::builder().run("Flow/7").bucket("no spaces"), &[ROOT], ErrorKind::InvalidUrl, "no spaces"),
+            (
+                S3::builder().run("Flow/7").bucket("no spaces"),
+                &[ROOT],
+                ErrorKind::InvalidUrl,
+                "the bucket \"no spaces\"",
+            ),
+            (S3::builder().run("Flow/7").bucket("c/"), &[ROOT], ErrorKind::InvalidUrl, "the bucket \"c/\""),
+            (S3::builder().run("Flow/7").bucket("s3://c"), &[ROOT], ErrorKind::InvalidUrl, "the bucket \"s3://c\""),
+            (S3::builder().prefix(""), &[ROOT], ErrorKind::Config, "the prefix is set without a run"),
         ] {
             let error = s3root(builder.clone(), variables).unwrap_err();
             assert_eq!(error.kind(), kind, "{builder:?}: {error}");

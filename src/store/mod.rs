@@ -49,7 +49,7 @@ pub(crate) use self::multipart::{MultipartUpload, UploadedPart};
 use self::sign::Signer;
 pub use self::transport::TlsRoots;
 use self::transport::Transport;
-pub(crate) use self::transport::TransportConfig;
+pub(crate) use self::transport::{CaCertificates, TransportConfig};
 pub(crate) use self::wire::Endpoint;
 use self::wire::{Bucket, BucketService, RequestHeaders, ResponseHead, Wire};
 use crate::address::Location;

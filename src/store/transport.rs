@@ -48,14 +48,22 @@ pub enum TlsRoots {
 #[derive(Debug, Clone)]
 pub(crate) struct TransportConfig {
     pub(crate) roots: TlsRoots,
-    /// PEM certificates trusted beside these.
-    pub(crate) ca_certificates: Vec<Vec<u8>>,
+    /// Certificates trusted beside these.
+    pub(crate) ca_certificates: Vec<CaCertificates>,
     /// Whether HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY are followed.
     pub(crate) proxy_from_env: bool,
     /// For name lookup, TCP, the proxy and TLS together.
     pub(crate) connect_timeout: Duration,
     /// How long a connection in use may neither read nor write a byte.
     pub(crate) idle_timeout: Duration,
+}
+
+/// Certificates of authorities.
+#[derive(Debug, Clone)]
+pub(crate) struct CaCertificates {
+    /// Where they stand, as an error names it.
+    pub(crate) place: String,
+    pub(crate) pem: Vec<u8>,
 }
 
 impl Default for TransportConfig {
@@ -168,7 +176,7 @@ fn classify(error: impl StdError + Send + Sync + 'static, connecting: Option<&Au
     failure.with_source(error)
 }
 
-fn tls_config(trusted: TlsRoots, ca_certificates: &[Vec<u8>]) -> Result<rustls::ClientConfig, String> {
+fn tls_config(trusted: TlsRoots, ca_certificates: &[CaCertificates]) -> Result<rustls::ClientConfig, String> {
     let mut roots = rustls::RootCertStore::empty();
     match trusted {
         // A platform without roots is not an error here: plain HTTP may be all that is used.
@@ -177,15 +185,15 @@ fn tls_config(trusted: TlsRoots, ca_certificates: &[Vec<u8>]) -> Result<rustls::
         TlsRoots::Bundled => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
         TlsRoots::None => {}
     }
-    for pem in ca_certificates {
+    for CaCertificates { place, pem } in ca_certificates {
         let certificates = CertificateDer::pem_slice_iter(pem)
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| format!("a ca_certificate does not hold PEM certificates: {error}"))?;
+            .map_err(|error| format!("{place} does not hold PEM certificates: {error}"))?;
         if certificates.is_empty() {
-            return Err("a ca_certificate holds no PEM certificate".to_owned());
+            return Err(format!("{place} holds no PEM certificate"));
         }
         for certificate in certificates {
-            roots.add(certificate).map_err(|error| format!("a ca_certificate holds no usable certificate: {error}"))?;
+            roots.add(certificate).map_err(|error| format!("{place} holds no usable certificate: {error}"))?;
         }
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -416,7 +416,7 @@ async fn bad_input_is_named_and_leaves_nothing() {
             arguments: &["get", "s3://bucket/k"],
             environment: &[("METAFLOW_S3_WORKER_COUNT", "0")],
             code: 2,
-            named: &["concurrency is 0"],
+            named: &["METAFLOW_S3_WORKER_COUNT is \"0\""],
         },
     ] {
         let Bad { arguments, environment, code, named } = bad;

@@ -65,6 +65,10 @@ async fn the_keys_of_a_run_are_below_its_name() {
     assert_eq!(fixture.server.keys("bucket"), ["some/data/Flow/7/k"]);
     let object = s3.get("k").await.unwrap();
     assert_eq!((object.key(), object.prefix()), ("k", Some("s3://bucket/some/data/Flow/7")));
+
+    let client = fixture.server.client_builder().datatools_s3root("s3://bucket/some/data/").build().unwrap();
+    let same = client.s3().tmproot(fixture.tmproot.path()).run("Flow/7").build().unwrap();
+    assert_eq!(same.get("k").await.unwrap().text().await.unwrap(), "x");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What the environment says is followed: credentials of roles, proxies, TLS roots.
+//! What the environment says is followed: credentials of roles, proxies, TLS roots, Metaflow's files.
 
 use s3flow::testing::S3Server;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -149,4 +149,62 @@ async fn an_https_proxy_tunnels_tls_with_the_roots_of_the_environment() {
     })
     .await;
     assert!(tunnel.await.unwrap().starts_with("CONNECT localhost:1 HTTP/1.1\r\n"));
+}
+
+/// Of Metaflow's, with these fields.
+fn write_config(shell: &Shell, path: &str, fields: serde_json::Value) {
+    std::fs::create_dir_all(shell.work.path().join(path).parent().unwrap()).unwrap();
+    shell.write(path, fields.to_string());
+}
+
+#[tokio::test]
+async fn the_files_of_metaflow_in_the_home_and_the_project_are_followed() {
+    for file in [".metaflowconfig/config.json", ".metaflow/config.json"] {
+        let shell = Shell::new().await;
+        let endpoint = shell.server.endpoint();
+        write_config(&shell, file, serde_json::json!({ "METAFLOW_S3_ENDPOINT_URL": endpoint }));
+        // The project is the one that the process is somewhere in.
+        let below = shell.work.path().join("deep/down");
+        std::fs::create_dir_all(&below).unwrap();
+        put(&shell, |command| {
+            command.env("AWS_ENDPOINT_URL", "http://s3.example.invalid").current_dir(below);
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_profile_of_metaflow_is_followed_and_one_that_is_not_there_is_named() {
+    let shell = Shell::new().await;
+    let endpoint = shell.server.endpoint();
+    write_config(&shell, "home/config_test.json", serde_json::json!({ "METAFLOW_S3_ENDPOINT_URL": endpoint }));
+    put(&shell, |command| {
+        command.env("AWS_ENDPOINT_URL", "http://s3.example.invalid");
+        command.env("METAFLOW_HOME", "~/home").env("METAFLOW_PROFILE", "test");
+    })
+    .await;
+    let mut command = shell.s3op(["get", "s3://bucket/k"]);
+    command.env("METAFLOW_HOME", "~/home").env("METAFLOW_PROFILE", "none");
+    let ran = shell.run(command, "").await;
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    assert!(ran.stderr.contains("METAFLOW_PROFILE") && ran.stderr.contains("home/config_none.json"), "{ran:?}");
+}
+
+#[tokio::test]
+async fn the_bundle_of_metaflow_is_trusted_in_place_of_the_platforms_roots() {
+    let shell = Shell::new().await;
+    let (front, ca) = tls_front(&shell.server).await;
+    let (_, other_ca) = tls_front(&shell.server).await;
+    let ca_file = shell.write("ca.pem", ca);
+    let other_file = shell.write("other.pem", other_ca);
+    put(&shell, |command| {
+        command.env("AWS_ENDPOINT_URL", &front).env("METAFLOW_S3_VERIFY_CERTIFICATE", &ca_file);
+    })
+    .await;
+    // The platform trusts the server here, and the bundle does not.
+    let mut command = shell.s3op(["get", "s3://bucket/k"]);
+    command.env("AWS_ENDPOINT_URL", front).env("METAFLOW_S3_RETRY_COUNT", "0");
+    command.env("SSL_CERT_FILE", ca_file).env("METAFLOW_S3_VERIFY_CERTIFICATE", other_file);
+    let ran = shell.run(command, "").await;
+    assert_eq!(ran.code, Some(1), "{ran:?}");
 }
