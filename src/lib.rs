@@ -5,6 +5,9 @@ mod blocking;
 mod config;
 mod encryption;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod metadata;
 mod object;
 mod ops;

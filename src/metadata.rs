@@ -74,7 +74,39 @@ mod tests {
         assert_eq!(decode("not json"), None);
     }
 
+    fn nested() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map(any::<String>(), inner, 0..4)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
     proptest! {
+        #[test]
+        fn every_object_survives(value in nested()) {
+            let metadata = object(json!({"v": value}));
+            prop_assert_eq!(decode(&encode(&metadata)), Some(metadata));
+        }
+
+        #[test]
+        fn every_number_survives(float in any::<f64>(), unsigned: u64, signed: i64) {
+            let metadata = object(json!({"n": [float, unsigned, signed]}));
+            prop_assert_eq!(decode(&encode(&metadata)), Some(metadata));
+            if float.is_finite() {
+                let read = decode(&format!("{{\"n\": {float:e}}}"));
+                prop_assert_eq!(read, Some(object(json!({"n": float}))));
+            }
+        }
+
         #[test]
         fn every_text_survives_as_visible_ascii_without_double_spaces(key in ".*", value in ".* {0,4}.*") {
             let mut metadata = Map::new();

@@ -288,6 +288,7 @@ impl ErrorDocument {
         let mut document = None::<Self>;
         let whole = xml::read(body, |depth, tag| {
             match (depth, tag, &mut document) {
+                (_, Tag::Close(_, text), _) if text.is_empty() => {}
                 (0, Tag::Open(b"Error"), _) => document = Some(Self::default()),
                 (0, Tag::Open(_), _) => return Err("a document that is not an error"),
                 (1, Tag::Close(b"Code", text), Some(document)) => document.code = Some(text),
@@ -332,6 +333,13 @@ mod tests {
             assert_eq!(failure.message, "Bad Gateway");
             assert_eq!(failure.retryability(), Retryability::Transient);
         }
+    }
+
+    #[test]
+    fn an_empty_code_or_message_is_none() {
+        let failure = answer(403, "<Error><Code/><Message></Message><RequestId/></Error>");
+        assert_eq!((failure.code, failure.request_id), (None, None));
+        assert_eq!(failure.message, "Forbidden");
     }
 
     #[test]

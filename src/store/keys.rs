@@ -72,16 +72,16 @@ pub(super) fn canonical_query(query: &str) -> String {
         let spaced = text.replace('+', " ");
         percent_encode(&percent_decode_str(&spaced).collect::<Vec<u8>>(), QUERY).to_string()
     };
-    let mut parameters: Vec<String> = query
+    let mut parameters: Vec<(String, String)> = query
         .split('&')
         .filter(|parameter| !parameter.is_empty())
         .map(|parameter| {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            format!("{}={}", encode(name), encode(value))
+            (encode(name), encode(value))
         })
         .collect();
     parameters.sort_unstable();
-    parameters.join("&")
+    parameters.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
 }
 
 /// A text from a listing with `encoding-type=url`. S3 encodes a space as `+`, and a `+` as `%2B`.
@@ -154,6 +154,11 @@ mod tests {
     }
 
     #[test]
+    fn a_query_is_sorted_by_name_although_names_begin_alike() {
+        assert_eq!(canonical_query("part-number=1&part=2&part=1"), "part=1&part=2&part-number=1");
+    }
+
+    #[test]
     fn a_listed_plus_is_a_space_and_its_escape_a_plus() {
         assert_eq!(decode_listed("a+b%2Bc%2F%E6%96%87").as_deref(), Some("a b+c/文"));
         assert_eq!(decode_listed("%FF"), None);
@@ -161,7 +166,37 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_key_survives(key in "\\PC{1,40}|[\\x00-\\x7f/.~]{1,40}") {
+        fn what_is_encoded_is_ascii_and_decoded_again(text in any::<String>()) {
+            for encoded in [encode_path(&text), encode_query(&text)] {
+                prop_assert!(encoded.bytes().all(|byte| byte.is_ascii_graphic()));
+                let decoded = percent_decode_str(&encoded).decode_utf8().unwrap();
+                prop_assert_eq!(decoded, text.as_str());
+            }
+            prop_assert_eq!(encode_path(&text), encode_query(&text).replace("%2F", "/"));
+        }
+
+        #[test]
+        fn a_listed_key_is_decoded(key in any::<String>()) {
+            prop_assert_eq!(decode_listed(&encode_query(&key)), Some(key.clone()));
+            prop_assert_eq!(decode_listed(&encode_query(&key).replace("%20", "+")), Some(key));
+        }
+
+        #[test]
+        fn a_query_keeps_its_parameters(parameters in proptest::collection::vec(("[a-c ÿ/+-]{1,3}", ".{0,5}"), 0..6)) {
+            let form = |text: &str| encode_query(text).replace("%20", "+");
+            let mut written = Vec::new();
+            let mut encoded = Vec::new();
+            for (name, value) in &parameters {
+                written.push(format!("{}={}", form(name), form(value)));
+                encoded.push((encode_query(name), encode_query(value)));
+            }
+            encoded.sort();
+            let sorted: Vec<_> = encoded.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            prop_assert_eq!(canonical_query(&written.join("&")), sorted.join("&"));
+        }
+
+        #[test]
+        fn every_key_survives(key in "\\PC{1,40}|[\\x00-\\x7f/.~]{1,40}|(~s3flow~|[/.])*.{0,10}") {
             prop_assert_eq!(round_trip(&key), key);
         }
 

@@ -94,7 +94,9 @@ impl RawPage {
                     page.objects.push(object.ok_or("a listing with an object that has no key")?);
                 }
                 (1, Tag::Close(b"IsTruncated", text), _) => page.truncated = text == "true",
-                (1, Tag::Close(b"NextContinuationToken", text), _) => page.next = Some(text),
+                (1, Tag::Close(b"NextContinuationToken", text), _) => {
+                    page.next = Some(text).filter(|text| !text.is_empty())
+                }
                 (1, Tag::Close(b"EncodingType", text), _) => page.url_encoded = text == "url",
                 (2, Tag::Close(b"Key", text), Some(object)) => object.key = text,
                 (2, Tag::Close(b"ETag", text), Some(object)) => object.etag = Some(text),
@@ -149,6 +151,7 @@ mod tests {
     fn a_page_that_would_lose_or_repeat_keys_is_refused() {
         for (inner, problem) in [
             ("<IsTruncated>true</IsTruncated>", "no continuation token"),
+            ("<IsTruncated>true</IsTruncated><NextContinuationToken/>", "no continuation token"),
             ("<IsTruncated>true</IsTruncated><NextContinuationToken>before</NextContinuationToken>", "leads to itself"),
             ("<EncodingType>url</EncodingType><Contents><Key>%FF</Key></Contents>", "not URL-encoded"),
             ("<Contents><Key>k</Key><Size>many</Size></Contents>", "not a number"),

@@ -207,11 +207,14 @@ fn content_encoding(headers: &HeaderMap) -> Option<HeaderValue> {
     if kept.is_empty() { None } else { HeaderValue::from_str(&kept.join(",")).ok() }
 }
 
-/// S3 gives back a value that is not ASCII in the encoding of RFC 2047.
+/// S3 gives back a value that is not ASCII in the encoding of RFC 2047, and takes what it was sent for ISO 8859-1: UTF-8
+/// comes back encoded twice, as in the example of its page.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html>
 fn printable(value: &HeaderValue) -> HeaderValue {
     if value.as_bytes().is_ascii() {
         return value.clone();
     }
-    let encoded = format!("=?UTF-8?B?{}?=", base64(value.as_bytes()));
+    let latin1: String = value.as_bytes().iter().copied().map(char::from).collect();
+    let encoded = format!("=?UTF-8?B?{}?=", base64(latin1.as_bytes()));
     HeaderValue::from_str(&encoded).unwrap_or_else(|_| value.clone())
 }

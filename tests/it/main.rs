@@ -16,6 +16,7 @@ mod embedded;
 mod environment;
 mod faults;
 mod listing;
+mod metadata;
 mod real_server;
 mod scopes;
 mod secrets;

@@ -1,0 +1,156 @@
+//! What must hold of the parsers of answers and of the escape of keys, whatever bytes come; see [`crate::fuzzing`].
+
+use std::time::SystemTime;
+
+use chrono::{DateTime, Datelike as _, SecondsFormat, Utc};
+use http::{HeaderMap, StatusCode};
+use percent_encoding::percent_decode_str;
+
+use super::failure::{Failure, FailureKind};
+use super::listing::{self as listings, ListPage, ListedObject};
+use super::{content_range as ranges, keys, rfc2047 as words};
+
+/// Pages of ListObjectsV2: one that is read says no more than it holds, and comes back when it is written anew.
+pub fn listing(data: &[u8]) {
+    let Ok(page) = listings::parse(data, None) else { return };
+    let mut read = page.next.as_ref().map_or(0, String::len);
+    for ListedObject { key, etag, .. } in &page.objects {
+        assert!(!key.is_empty());
+        read += key.len() + etag.as_ref().map_or(0, String::len);
+    }
+    assert!(read <= data.len(), "{} bytes became {read}", data.len());
+    if page.objects.iter().filter_map(|object| object.last_modified).all(has_year_of_four_digits) {
+        assert_eq!(listings::parse(page_document(&page).as_bytes(), None).ok().as_ref(), Some(&page));
+    }
+    if let Some(next) = &page.next {
+        assert!(!next.is_empty(), "an empty token asks for the first page");
+        assert!(listings::parse(data, Some(next)).is_err(), "a token that leads to itself never ends");
+    }
+}
+
+/// Others, which an offset may lead to, cannot be written.
+fn has_year_of_four_digits(time: SystemTime) -> bool {
+    (0..=9999).contains(&DateTime::<Utc>::from(time).year())
+}
+
+fn page_document(page: &ListPage) -> String {
+    let ListPage { objects, next } = page;
+    let mut document = "<ListBucketResult><EncodingType>url</EncodingType>".to_owned();
+    for ListedObject { key, size, etag, last_modified } in objects {
+        document.push_str("<Contents>");
+        document.push_str(&element("Key", &keys::encode_query(key).replace("%20", "+")));
+        document.push_str(&element("Size", &size.to_string()));
+        if let Some(etag) = etag {
+            document.push_str(&element("ETag", etag));
+        }
+        if let Some(time) = last_modified {
+            let time = DateTime::<Utc>::from(*time).to_rfc3339_opts(SecondsFormat::Nanos, true);
+            document.push_str(&element("LastModified", &time));
+        }
+        document.push_str("</Contents>");
+    }
+    if let Some(next) = next {
+        document.push_str("<IsTruncated>true</IsTruncated>");
+        document.push_str(&element("NextContinuationToken", next));
+    }
+    document.push_str("</ListBucketResult>");
+    document
+}
+
+fn element(name: &str, text: &str) -> String {
+    format!("<{name}>{}</{name}>", quick_xml::escape::escape(text))
+}
+
+/// Error documents: there is always something to tell, and what is cut off never tells anything else.
+pub fn error_document(data: &[u8]) {
+    let status = StatusCode::INTERNAL_SERVER_ERROR;
+    let answered = |body: &[u8]| Failure::from_answer(status, &HeaderMap::new(), body);
+    let nothing = "Internal Server Error";
+
+    let failure = answered(data);
+    let Failure { kind, code, message, request_id, .. } = &failure;
+    assert_eq!((*kind, failure.status), (FailureKind::Answer, Some(status)));
+    assert!(!message.is_empty() && code.as_deref() != Some("") && request_id.as_deref() != Some(""));
+    if Failure::from_error_in_success(StatusCode::OK, &HeaderMap::new(), data).is_none() {
+        assert_eq!((code, message.as_str(), request_id), (&None, nothing, &None));
+    }
+    let texts = [code.as_deref(), request_id.as_deref(), Some(message.as_str()).filter(|text| *text != nothing)];
+    assert!(texts.iter().flatten().map(|text| text.len()).sum::<usize>() <= data.len());
+
+    let mut document = "<Error>".to_owned();
+    for (name, text) in [("Code", code.as_deref()), ("Message", Some(message)), ("RequestId", request_id.as_deref())] {
+        document.extend(text.map(|text| element(name, text)));
+    }
+    document.push_str("</Error>");
+    let again = answered(document.as_bytes());
+    assert_eq!((&again.code, &again.message, &again.request_id), (code, message, request_id));
+
+    let cut = answered(&document.as_bytes()[..data.len() % document.len()]);
+    assert!(cut.code.is_none() || cut.code == *code);
+    assert!(cut.message == nothing || cut.message == *message);
+    assert!(failure.clone().into_error(1).to_string().starts_with(message.as_str()));
+}
+
+/// `Content-Range`: a range that is read lies within its object, and is written as it was.
+pub fn content_range(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    match ranges::parse(&text) {
+        Some((Some(range), size)) => {
+            assert!(range.start < range.end && range.end <= size);
+            let written = format!("bytes {}-{}/{size}", range.start, range.end - 1);
+            assert_eq!(ranges::parse(&written), Some((Some(range), size)));
+            assert_eq!(without_leading_zeros(text.trim()), written);
+        }
+        Some((None, size)) => assert_eq!(size, 0),
+        None => {}
+    }
+}
+
+fn without_leading_zeros(text: &str) -> String {
+    text.split_inclusive([' ', '-', '/'])
+        .map(|number| {
+            let significant = number.trim_start_matches('0');
+            if significant.starts_with(|first: char| first.is_ascii_alphanumeric()) {
+                significant.to_owned()
+            } else {
+                format!("0{significant}")
+            }
+        })
+        .collect()
+}
+
+/// Encoded words: what is not made of them stays as it is, and every text comes back from S3.
+pub fn rfc2047(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let decoded = words::decode(&text);
+    // A byte of base64 is six bits, and one of ISO 8859-1 at most two bytes.
+    assert!(decoded.len() <= 2 * text.len());
+    if decoded != text {
+        assert!(text.split_ascii_whitespace().all(|word| word.starts_with("=?") && word.ends_with("?=")), "{text:?}");
+    }
+    let bytes = usize::from(data.first().copied().unwrap_or_default());
+    for quoted in [false, true] {
+        let value = words::encode(&words::as_s3_reads(&text), quoted, bytes);
+        assert!(value.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
+        assert_eq!(words::decode(&value), text, "{value}");
+    }
+}
+
+/// Keys: each comes through `object_store` to the wire as it is, and a path that `object_store` did not make is no key.
+pub fn key_path(data: &[u8]) {
+    let Ok(key) = std::str::from_utf8(data) else { return };
+    let path = keys::encode_path(keys::to_path(key).as_ref());
+    let wire = keys::from_url_path(&path).expect("what was escaped can be undone");
+    assert_eq!(wire, keys::encode_path(key), "{path}");
+    assert_eq!(percent_decode_str(&wire).decode_utf8().as_deref(), Ok(key));
+    assert_eq!(keys::decode_listed(&keys::encode_query(key).replace("%20", "+")).as_deref(), Some(key));
+
+    if let Some(wire) = keys::from_url_path(key)
+        && wire != key
+    {
+        let meant = percent_decode_str(&wire).decode_utf8().expect("a key is UTF-8");
+        assert_eq!(keys::encode_path(&meant), wire);
+    }
+    let query = keys::canonical_query(key);
+    assert_eq!(keys::canonical_query(&query), query);
+}
