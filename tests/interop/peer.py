@@ -8,11 +8,13 @@ standard output.
 
 Values that JSON has not are maps with one name: {"$bytes": BASE64}, {"$reader": BASE64} (a BytesIO), {"$file": PATH} (opened
 for reading), {"$tuple": [...]}, {"$get": {...}} (an S3GetObject), {"$put": {...}} (an S3PutObject), {"$run": "Flow/ID"} (what
-S3(run=...) needs of a Run). An S3Object is a map of its properties.
+S3(run=...) needs of a Run), {"$float": "nan"}. An S3Object is a map of its properties. Of more than 64 KiB of bytes the answer
+is {"$md5": HEX, "length": COUNT}.
 """
 
 import base64
 import datetime
+import hashlib
 import io
 import json
 import os
@@ -65,6 +67,8 @@ def decode(value):
             return open(inner, "rb")
         if kind == "$tuple":
             return tuple(decode(item) for item in inner)
+        if kind == "$float":
+            return float(inner)
         if kind == "$run":
             return Run(inner)
         if kind in ("$get", "$put"):
@@ -78,6 +82,8 @@ def encode(value):
         return {name: encode(getattr(value, name)) for name in PROPERTIES}
     if isinstance(value, RangeInfo):
         return dict(value._asdict())
+    if isinstance(value, bytes) and len(value) > 65_536:
+        return {"$md5": hashlib.md5(value).hexdigest(), "length": len(value)}
     if isinstance(value, bytes):
         return {"$bytes": base64.b64encode(value).decode()}
     if isinstance(value, datetime.datetime):
