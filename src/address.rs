@@ -75,6 +75,13 @@ pub(crate) struct Address {
     pub(crate) key: String,
 }
 
+impl Address {
+    /// An object spoken of by its whole URL.
+    pub(crate) fn whole(location: Location) -> Self {
+        Self { key: location.url(), location, prefix: None }
+    }
+}
+
 /// A directory to list: every key of `bucket` that begins with `prefix`, which is empty or ends with `/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Directory {
@@ -82,6 +89,8 @@ pub(crate) struct Directory {
     pub(crate) prefix: String,
     /// The directory as it was asked for, as a URL.
     pub(crate) url: Arc<str>,
+    /// The object of exactly the name that was asked for; `None` for a root, and for a name that ends with `/`.
+    pub(crate) namesake: Option<Location>,
 }
 
 impl Directory {
@@ -115,6 +124,14 @@ impl Root {
         Ok(Self::Prefix { bucket: bucket.into(), prefix: prefix.to_owned(), url: url.as_str().into() })
     }
 
+    /// The data of a run, below `prefix`; slashes at the ends of that do not matter, as in Metaflow.
+    pub(crate) fn of_run(bucket: &str, prefix: &str, run: RunName<'_>) -> Result<Self, InvalidAddress> {
+        let RunName { flow, id } = run;
+        let separator = if prefix.is_empty() || prefix.ends_with('/') { "" } else { "/" };
+        let path = format!("{prefix}{separator}{flow}/{id}");
+        Self::parse(&url(bucket, path.trim_start_matches('/')))
+    }
+
     pub(crate) fn url(&self) -> Option<&str> {
         match self {
             Self::Urls => None,
@@ -133,7 +150,7 @@ impl Root {
                 let suffix = suffix(key)?;
                 let location = Location::new(Arc::clone(bucket), &join(prefix, suffix))?;
                 Ok(if suffix.is_empty() {
-                    Address { key: location.url(), location, prefix: None }
+                    Address::whole(location)
                 } else {
                     Address { location, prefix: Some(Arc::clone(url)), key: suffix.to_owned() }
                 })
@@ -143,17 +160,18 @@ impl Root {
 
     /// The directory that `prefix` means; empty for the root itself.
     pub(crate) fn directory(&self, prefix: &str) -> Result<Directory, InvalidAddress> {
-        let (bucket, path, url): (Arc<str>, String, Arc<str>) = match self {
+        let (bucket, path, url, is_root): (Arc<str>, String, Arc<str>, bool) = match self {
             Self::Urls => {
                 let (bucket, path) = split(prefix).map_err(|problem| problem.of("prefix", prefix))?;
-                (bucket.into(), path.to_owned(), prefix.into())
+                (bucket.into(), path.to_owned(), prefix.into(), path.is_empty())
             }
             Self::Prefix { bucket, prefix: root, url } => {
                 let suffix = suffix(prefix)?;
                 let asked = if suffix.is_empty() { Arc::clone(url) } else { format!("{url}/{suffix}").into() };
-                (Arc::clone(bucket), join(root, suffix), asked)
+                (Arc::clone(bucket), join(root, suffix), asked, suffix.is_empty())
             }
         };
+        let namesake = (!is_root && !path.ends_with('/')).then(|| Location::listed(&bucket, &path));
         let mut prefix = path;
         if !prefix.is_empty() && !prefix.ends_with('/') {
             prefix.push('/');
@@ -161,8 +179,38 @@ impl Root {
         if prefix.len() > MAX_KEY_BYTES {
             return Err(InvalidAddress(format!("a prefix has {} bytes; S3 takes {MAX_KEY_BYTES}", prefix.len())));
         }
-        Ok(Directory { bucket, prefix, url })
+        Ok(Directory { bucket, prefix, url, namesake })
     }
+}
+
+/// A run of Metaflow's, `Flow/RunId`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RunName<'a> {
+    flow: &'a str,
+    id: &'a str,
+}
+
+impl<'a> RunName<'a> {
+    pub(crate) fn parse(text: &'a str) -> Result<Self, InvalidAddress> {
+        match text.split('/').collect::<Vec<_>>()[..] {
+            [flow, id] if !flow.is_empty() && !id.is_empty() => Ok(Self { flow, id }),
+            _ => Err(InvalidAddress(format!("{text:?} is not Flow/RunId"))),
+        }
+    }
+
+    /// The run of a task, `Flow/RunId/step/task`.
+    pub(crate) fn of_task(text: &'a str) -> Result<Self, InvalidAddress> {
+        match text.split('/').collect::<Vec<_>>()[..] {
+            [flow, id, step, task] if ![flow, id, step, task].contains(&"") => Ok(Self { flow, id }),
+            _ => Err(InvalidAddress(format!("{text:?} is not Flow/RunId/step/task"))),
+        }
+    }
+}
+
+/// The bucket and the path of an `s3root`.
+pub(crate) fn split_root(s3root: &str) -> Result<(String, String), InvalidAddress> {
+    let (bucket, path) = split(s3root).map_err(|problem| problem.of("s3root", s3root))?;
+    Ok((bucket.to_owned(), path.to_owned()))
 }
 
 /// A key below a root, without the slashes in front, which Metaflow ignores.
@@ -299,6 +347,20 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_may_have_an_object_of_its_name() {
+        let namesake = |root: &Root, prefix: &str| {
+            root.directory(prefix).unwrap().namesake.map(|location| location.key().to_owned())
+        };
+        let rooted = root("s3://b/p");
+        assert_eq!(namesake(&rooted, "x/y").as_deref(), Some("p/x/y"));
+        assert_eq!(namesake(&root("s3://b"), "/x").as_deref(), Some("x"));
+        assert_eq!(namesake(&Root::Urls, "s3://b/x").as_deref(), Some("x"));
+        for (root, prefix) in [(&rooted, ""), (&rooted, "x/"), (&Root::Urls, "s3://b"), (&Root::Urls, "s3://b//")] {
+            assert_eq!(namesake(root, prefix), None, "{prefix:?}");
+        }
+    }
+
+    #[test]
     fn a_listed_key_is_told_relative_to_its_prefix() {
         let directory = root("s3://b/p").directory("x").unwrap();
         let address = directory.address("p/x/y//z");
@@ -308,6 +370,18 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn keys_of_a_run_keep_its_name_and_their_bytes(
+            prefix in "/{0,2}([a-z]{1,5}/){0,3}/{0,1}", flow in "[^/]{1,20}", id in "[^/]{1,20}", key in "[^/]\\PC{0,50}",
+        ) {
+            prop_assume!(!key.starts_with("s3://"));
+            let run = format!("{flow}/{id}");
+            let root = Root::of_run("bucket", &prefix, RunName::parse(&run).unwrap()).unwrap();
+            let (_, stored) = location(&root, &key);
+            let expected = format!("{}{run}/{key}", prefix.trim_start_matches('/'));
+            prop_assert_eq!(stored, expected);
+        }
+
         #[test]
         fn url_and_location_are_inverse(key in "\\PC{1,200}") {
             let url = format!("s3://bucket/{key}");

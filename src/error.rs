@@ -54,7 +54,7 @@ pub enum ErrorKind {
     InvalidRange,
     /// A key, a prefix or an `s3root` is not an address.
     InvalidUrl,
-    /// What is to be stored cannot be stored as it is.
+    /// What is to be stored cannot be stored as it is, or what was fetched is not what it is taken for.
     InvalidObject,
     /// The disk under `tmproot` is full.
     InsufficientDiskSpace,
@@ -76,7 +76,8 @@ pub enum ErrorKind {
     Config,
     /// The server does not know what is asked of it, or its answer is not one of S3.
     Unsupported,
-    /// Anything else, such as an `InternalError` that stayed; [`Error::code`] tells what the server called it.
+    /// Anything else, such as an `InternalError` that stayed, which [`Error::code`] names, or an error of the caller's own
+    /// ([`Error::other`]).
     Other,
 }
 
@@ -88,6 +89,34 @@ impl fmt::Display for ErrorKind {
 }
 
 impl Error {
+    /// An error of your own, of [`ErrorKind::Other`] and with `source` as its [source](StdError::source): for the streams that
+    /// are given to [`get_from`](crate::S3::get_from) and the like.
+    ///
+    /// ```
+    /// # use futures::{Stream, StreamExt};
+    /// # #[derive(Debug)] struct DatabaseError;
+    /// # impl std::fmt::Display for DatabaseError {
+    /// #     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str("connection lost") }
+    /// # }
+    /// # impl std::error::Error for DatabaseError {}
+    /// # async fn example(
+    /// #     s3: s3flow::S3,
+    /// #     rows: impl Stream<Item = Result<String, DatabaseError>> + Send + 'static,
+    /// # ) -> s3flow::Result<()> {
+    /// use futures::TryStreamExt;
+    ///
+    /// // `rows` is a stream of `Result<String, DatabaseError>`.
+    /// let mut objects = s3.get_from(rows.map_err(s3flow::Error::other));
+    /// while let Some(object) = objects.try_next().await? {
+    ///     println!("{}", object.url());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn other(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self::new(ErrorKind::Other, "the caller's own error").with_source(source)
+    }
+
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self(Box::new(Inner {
             kind,

@@ -46,11 +46,15 @@ fn is_kept_as_a_url(text: &str) {
 
 fn is_kept_as_a_directory(root: &Root, text: &str) {
     let Ok(directory) = root.directory(text) else { return };
-    let Directory { bucket, prefix, url } = &directory;
+    let Directory { bucket, prefix, url, namesake } = &directory;
     assert!(prefix.is_empty() || prefix.ends_with('/'), "{prefix:?} matches nothing but what is below it");
     assert!(prefix.len() <= MAX_KEY_BYTES);
     let below = format!("s3://{bucket}/{prefix}");
-    assert_eq!(below.strip_prefix(&**url).map(|rest| rest.trim_matches('/')), Some(""), "{url} is {below}");
+    assert_eq!(below, if url.ends_with('/') { url.to_string() } else { format!("{url}/") });
+
+    if let Some(namesake) = namesake {
+        assert_eq!(format!("{}/", namesake.key()), *prefix);
+    }
 
     let listed = directory.address(&format!("{prefix}dir//k/"));
     assert_eq!((listed.key.as_str(), listed.prefix.as_ref()), ("dir//k/", Some(url)));

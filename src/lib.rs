@@ -12,6 +12,7 @@ mod metadata;
 mod object;
 mod ops;
 mod properties;
+mod receipt;
 mod request;
 mod retry;
 mod s3;
@@ -24,10 +25,12 @@ mod transfer;
 pub use crate::config::{ClientBuilder, Credentials, S3Builder};
 pub use crate::encryption::{CustomerKey, Encryption, KmsKey};
 pub use crate::error::{Error, ErrorKind, Result};
-pub use crate::object::{DeleteReceipt, PutReceipt, RangeInfo, S3Object};
+pub use crate::object::{RangeInfo, S3Object};
 pub use crate::ops::{
-    Copy, CopyMany, Delete, DeleteMany, FileInput, Get, GetInput, GetMany, Info, ListRecursive, Put, PutInput, PutMany,
+    Copy, CopyMany, Delete, DeleteMany, Exists, FileInput, Get, GetInput, GetMany, GetRecursive, Info, InfoMany,
+    ListPaths, ListRecursive, Put, PutInput, PutMany,
 };
+pub use crate::receipt::{DeleteReceipt, PutReceipt};
 pub use crate::request::{PutValue, S3GetObject, S3PutObject};
 pub use crate::s3::{Client, S3};
 pub use crate::store::TlsRoots;
@@ -58,7 +61,11 @@ const _: () = {
     send::<DeleteMany>();
     send::<Get>();
     send::<GetMany>();
+    send::<GetRecursive>();
+    send::<Exists>();
     send::<Info>();
+    send::<InfoMany>();
+    send::<ListPaths>();
     send::<ListRecursive>();
     send::<Put>();
     send::<PutMany>();

@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use serde::Serialize;
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::address::Address;
 use crate::error::{Error, ErrorKind, Result};
 use crate::metadata;
 use crate::scope::FileLease;
-use crate::store::{Deleted, ListedObject, ObjectHead, Stored};
+use crate::store::{ListedObject, ObjectHead};
 
 /// An object in S3, and, after a get, its local copy.
 ///
@@ -27,7 +28,11 @@ use crate::store::{Deleted, ListedObject, ObjectHead, Stored};
 /// | a get | yes | yes | yes, unless `return_info(false)` | yes |
 /// | an info | yes | yes | yes | no |
 /// | a listing | yes | yes | no | no |
+/// | a prefix of [`list_paths`](crate::S3::list_paths) | no | no | no | no |
 /// | a missing key | no | no | no | no |
+///
+/// It can be serialised: what is known, under the names of the methods, with `last_modified` in UTC as RFC 3339 has it; what
+/// is not known is left out. A path that is not UTF-8 is an error.
 #[derive(Clone)]
 pub struct S3Object {
     index: usize,
@@ -62,7 +67,7 @@ struct Info {
 }
 
 /// Which bytes of an object were fetched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RangeInfo {
     /// The size of the whole object, in bytes.
@@ -109,7 +114,8 @@ impl S3Object {
         &self.facts.address
     }
 
-    /// Whether the object was there. `false` only for a missing key with `return_missing(true)`.
+    /// Whether the object was there. `false` only for a missing key with `return_missing(true)`, and for the prefixes of
+    /// [`list_paths`](crate::S3::list_paths).
     #[must_use]
     pub fn exists(&self) -> bool {
         self.facts.size.is_some()
@@ -129,13 +135,16 @@ impl S3Object {
 
     /// The key as it was asked for, without the slashes in front: the suffix after [`prefix`](Self::prefix), or the whole URL
     /// when there is none. Of a listing it is relative to the prefix listed, and not to the scope's root: to fetch what was
-    /// listed, give the object itself to a get.
+    /// listed, give the object itself to a get. It is empty for a directory's own marker object (`dir/` when `dir` is listed);
+    /// [`url`](Self::url) is exact always.
     #[must_use]
     pub fn key(&self) -> &str {
         &self.facts.address.key
     }
 
-    /// The URL below which [`key`](Self::key) was found: the scope's root, or for a listing the prefix asked for.
+    /// The URL below which [`key`](Self::key) was found: the scope's root, or for a listing the prefix asked for. `None` when
+    /// the key is a whole URL, as it is for an object of exactly the name that a
+    /// [`get_recursive`](crate::S3::get_recursive) asked for.
     #[must_use]
     pub fn prefix(&self) -> Option<&str> {
         self.facts.address.prefix.as_deref()
@@ -219,21 +228,29 @@ impl S3Object {
     ///
     /// Safe: nothing is changed.
     pub async fn blob(&self) -> Result<Vec<u8>> {
-        self.file()?.read().await
+        self.file()?.read(Ok).await
     }
 
-    /// The local copy as UTF-8; what is not valid is replaced by U+FFFD, as in Metaflow.
+    /// The local copy as text. Metaflow replaces what is not UTF-8; here it is an error, so that no text is changed silently.
     ///
     /// # Errors
     ///
-    /// As [`blob`](Self::blob).
+    /// [`ErrorKind::InvalidObject`] when the local copy is not UTF-8, with the offset of the first byte that is not; else as
+    /// [`blob`](Self::blob).
     ///
     /// # Cancel safety
     ///
     /// Safe: nothing is changed.
     pub async fn text(&self) -> Result<String> {
-        let bytes = self.blob().await?;
-        Ok(String::from_utf8(bytes).unwrap_or_else(|invalid| String::from_utf8_lossy(invalid.as_bytes()).into_owned()))
+        let decode = |bytes| {
+            String::from_utf8(bytes).map_err(|error| {
+                let invalid = error.utf8_error();
+                let problem = format!("the byte at offset {} is not UTF-8", invalid.valid_up_to());
+                Error::new(ErrorKind::InvalidObject, problem).with_source(invalid)
+            })
+        };
+        let text = self.file()?.read(decode).await;
+        text.map_err(|error| error.with_operation("text", Some(self.facts.url.clone())))
     }
 
     /// Leaves the file to the scope: it stays after this object until the scope ends, for code that passes paths on.
@@ -282,108 +299,57 @@ impl fmt::Debug for S3Object {
     }
 }
 
-/// What a put or a copy did.
-#[derive(Debug, Clone)]
-pub struct PutReceipt {
-    index: usize,
-    address: Address,
-    url: String,
-    uploaded: bool,
-    etag: Option<String>,
-    version_id: Option<String>,
-}
+impl Serialize for S3Object {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Written<'a> {
+            index: usize,
+            url: &'a str,
+            key: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            prefix: Option<&'a str>,
+            exists: bool,
+            downloaded: bool,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            path: Option<&'a Path>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            size: Option<u64>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            etag: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            last_modified: Option<String>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            version_id: Option<&'a str>,
+            has_info: bool,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            content_type: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            metadata: Option<&'a Map<String, Value>>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            encryption: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            range_info: Option<RangeInfo>,
+        }
 
-impl PutReceipt {
-    pub(crate) fn stored(index: usize, address: Address, stored: Stored) -> Self {
-        let Stored { etag, version_id } = stored;
-        Self { etag, version_id, uploaded: true, ..Self::existed(index, address) }
-    }
-
-    pub(crate) fn existed(index: usize, address: Address) -> Self {
-        let url = address.location.url();
-        Self { index, url, address, uploaded: false, etag: None, version_id: None }
-    }
-
-    /// The key as it was given, without the slashes in front; of an empty one, the URL of the root.
-    #[must_use]
-    pub fn key(&self) -> &str {
-        &self.address.key
-    }
-
-    /// The full location, `s3://bucket/key`.
-    #[must_use]
-    pub fn url(&self) -> &str {
-        &self.url
-    }
-
-    /// Whether this put stored the object. `false` only with `overwrite(false)`, when the key existed.
-    #[must_use]
-    pub fn uploaded(&self) -> bool {
-        self.uploaded
-    }
-
-    /// The ETag of what was stored, in its quotes.
-    #[must_use]
-    pub fn etag(&self) -> Option<&str> {
-        self.etag.as_deref()
-    }
-
-    /// The version that was stored, in a bucket that keeps versions.
-    #[must_use]
-    pub fn version_id(&self) -> Option<&str> {
-        self.version_id.as_deref()
-    }
-
-    /// Which input of the operation this belongs to, counted from 0.
-    #[must_use]
-    pub fn index(&self) -> usize {
-        self.index
-    }
-}
-
-/// What a delete did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct DeleteReceipt {
-    index: usize,
-    key: String,
-    url: String,
-    version_id: Option<String>,
-    delete_marker: bool,
-}
-
-impl DeleteReceipt {
-    pub(crate) fn new(index: usize, address: Address, deleted: Deleted) -> Self {
-        let Deleted { version_id, delete_marker } = deleted;
-        Self { index, url: address.location.url(), key: address.key, version_id, delete_marker }
-    }
-
-    /// The key as it was given, without the slashes in front; of an empty one, the URL of the root.
-    #[must_use]
-    pub fn key(&self) -> &str {
-        &self.key
-    }
-
-    /// The full location, `s3://bucket/key`.
-    #[must_use]
-    pub fn url(&self) -> &str {
-        &self.url
-    }
-
-    /// In a bucket that keeps versions, the version of the delete marker that now stands for the object.
-    #[must_use]
-    pub fn version_id(&self) -> Option<&str> {
-        self.version_id.as_deref()
-    }
-
-    /// Whether the bucket keeps versions, so that a delete marker was put in front of them and nothing was removed.
-    #[must_use]
-    pub fn delete_marker(&self) -> bool {
-        self.delete_marker
-    }
-
-    /// Which input of the operation this belongs to, counted from 0.
-    #[must_use]
-    pub fn index(&self) -> usize {
-        self.index
+        let rfc3339 = |time| DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::AutoSi, true);
+        let written = Written {
+            index: self.index(),
+            url: self.url(),
+            key: self.key(),
+            prefix: self.prefix(),
+            exists: self.exists(),
+            downloaded: self.downloaded(),
+            path: self.path(),
+            size: self.size(),
+            etag: self.etag(),
+            last_modified: self.last_modified().map(rfc3339),
+            version_id: self.version_id(),
+            has_info: self.has_info(),
+            content_type: self.content_type(),
+            metadata: self.metadata(),
+            encryption: self.encryption(),
+            range_info: self.range_info(),
+        };
+        written.serialize(serializer)
     }
 }

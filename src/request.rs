@@ -2,6 +2,7 @@
 
 mod put;
 mod value;
+mod written;
 
 pub use self::put::S3PutObject;
 pub use self::value::PutValue;
@@ -32,6 +33,10 @@ use crate::store::{ByteRange, ReadOptions};
 /// let middle = S3GetObject::new("big.bin").offset(1024).length(512);
 /// let tail = S3GetObject::new("log.txt").length(-4096);
 /// ```
+///
+/// With serde it is a map of a `key`, and if they are set, `offset`, `length` and `if_match`. One that was made from an
+/// [`S3Object`] has a `url` in place of the key, so that it means the same object in a scope with any root. A
+/// [`customer_key`](Self::customer_key) cannot be serialised: it would be written down in plain text.
 #[derive(Debug, Clone, PartialEq)]
 #[must_use = "an S3GetObject says what to get; give it to get or get_many"]
 pub struct S3GetObject {
@@ -94,8 +99,18 @@ impl S3GetObject {
 
     /// How the object is read in a scope with this encryption.
     pub(crate) fn read_options<'a>(&'a self, scope: Option<&'a Encryption>) -> Result<ReadOptions<'a>> {
+        Ok(ReadOptions { range: self.range()?, ..self.whole_options(scope) })
+    }
+
+    /// The same without the range.
+    pub(crate) fn whole_options<'a>(&'a self, scope: Option<&'a Encryption>) -> ReadOptions<'a> {
         let customer_key = self.customer_key.as_ref().or_else(|| scope?.customer_key());
-        Ok(ReadOptions { range: self.range()?, if_match: self.if_match.as_deref(), customer_key })
+        ReadOptions { range: None, if_match: self.if_match.as_deref(), customer_key }
+    }
+
+    /// The object at this location, whatever the root.
+    fn exact(address: Address) -> Self {
+        Self::of(Target::Exact(address))
     }
 
     pub(crate) fn address(&self, root: &Root) -> Result<Address> {
@@ -155,7 +170,7 @@ impl From<S3Object> for S3GetObject {
 
 impl From<&S3Object> for S3GetObject {
     fn from(object: &S3Object) -> Self {
-        Self::of(Target::Exact(object.address().clone()))
+        Self::exact(object.address().clone())
     }
 }
 

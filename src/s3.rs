@@ -12,7 +12,8 @@ use crate::config::{ClientBuilder, S3Builder};
 use crate::encryption::Encryption;
 use crate::error::Result;
 use crate::ops::{
-    Copy, CopyMany, Delete, DeleteMany, FileInput, Get, GetInput, GetMany, Info, ListRecursive, Put, PutInput, PutMany,
+    Copy, CopyMany, Delete, DeleteMany, Exists, FileInput, Get, GetInput, GetMany, GetRecursive, Info, InfoMany,
+    ListPaths, ListRecursive, Put, PutInput, PutMany,
 };
 use crate::request::{PutValue, S3GetObject, S3PutObject};
 use crate::retry::RetryPolicy;
@@ -211,6 +212,47 @@ impl S3 {
         GetMany::new(self.clone(), futures::StreamExt::map(objects, GetInput::into_request))
     }
 
+    /// Downloads all that lies below some prefixes: a stream of objects as they complete, or awaited, a `Vec` with the prefixes
+    /// in the order asked for and each one's keys in byte order.
+    ///
+    /// A prefix is a directory, as for [`list_recursive`](Self::list_recursive): `run5` means `run5/x` and not `run56/x`. In
+    /// addition, the object of exactly that name is fetched, if there is one, so that a file can be named too; not so for a
+    /// prefix that is empty or ends with `/`. Metaflow fetches every key that begins with the text.
+    ///
+    /// ```
+    /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
+    /// use futures::TryStreamExt;
+    ///
+    /// let mut objects = s3.get_recursive(["2025", "2026", "index.json"]);
+    /// while let Some(object) = objects.try_next().await? {
+    ///     println!("{} is at {:?}", object.url(), object.path());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn get_recursive<I>(&self, prefixes: I) -> GetRecursive
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        GetRecursive::new(self.clone(), owned(prefixes))
+    }
+
+    /// Downloads all that lies below the scope's root, as [`get_recursive`](Self::get_recursive) does.
+    ///
+    /// ```
+    /// # async fn example(client: s3flow::Client) -> s3flow::Result<()> {
+    /// let run = client.s3().s3root("s3://bucket/data/TrainFlow/5").build()?;
+    /// for object in run.get_all().await? {
+    ///     println!("{} is at {:?}", object.key(), object.path());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn get_all(&self) -> GetRecursive {
+        GetRecursive::all(self.clone())
+    }
+
     /// Stores one object, whole or not at all.
     ///
     /// ```
@@ -329,11 +371,94 @@ impl S3 {
         Info::new(self.clone(), key.into())
     }
 
+    /// Asks for the size and the info of many objects: a stream of them as the answers come, or awaited, a `Vec` in the order
+    /// asked for.
+    ///
+    /// ```
+    /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
+    /// for object in s3.info_many(["a", "b"]).return_missing(true).await? {
+    ///     println!("{} {:?}", object.key(), object.last_modified());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn info_many<I>(&self, keys: I) -> InfoMany
+    where
+        I: IntoIterator,
+        I::Item: Into<S3GetObject>,
+    {
+        let objects: Vec<S3GetObject> = keys.into_iter().map(Into::into).collect();
+        InfoMany::new(self.clone(), futures::stream::iter(objects.into_iter().map(Ok)))
+    }
+
+    /// Asks for the info of the objects that a stream names, which may be endless: it is read no further than the concurrency
+    /// allows. The items are those of [`get_from`](Self::get_from).
+    ///
+    /// ```
+    /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
+    /// use futures::TryStreamExt;
+    ///
+    /// let mut objects = s3.info_from(s3.list_recursive(["2026"])).return_missing(true);
+    /// while let Some(object) = objects.try_next().await? {
+    ///     println!("{} {:?}", object.url(), object.metadata());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn info_from<I>(&self, keys: I) -> InfoMany
+    where
+        I: Stream + Send + 'static,
+        I::Item: GetInput,
+    {
+        InfoMany::new(self.clone(), futures::StreamExt::map(keys, GetInput::into_request))
+    }
+
+    /// Asks whether an object is there.
+    ///
+    /// ```
+    /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
+    /// if !s3.exists("model.bin").await? {
+    ///     println!("not trained yet");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn exists(&self, key: impl Into<S3GetObject>) -> Exists {
+        Exists::new(self.clone(), key.into())
+    }
+
+    /// Lists the next level below some prefixes: the objects there, and one prefix for each name with something below it. A
+    /// stream as pages arrive, or awaited, a `Vec` with the prefixes in the order asked for and each one's keys in byte order.
+    ///
+    /// What a prefix means is said at [`list_recursive`](Self::list_recursive). An object and a prefix of the same name are
+    /// both listed, as `2026` and `2026/`. A directory's own marker object (`2026/` when `2026` is listed) is an object whose
+    /// `key()` is empty.
+    ///
+    /// ```
+    /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
+    /// for path in s3.list_paths(["2026"]).await? {
+    ///     if path.exists() {
+    ///         println!("{} has {} bytes", path.key(), path.size().unwrap_or(0));
+    ///     } else {
+    ///         println!("{} is a directory", path.key());
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn list_paths<I>(&self, prefixes: I) -> ListPaths
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        ListPaths::new(self.clone(), owned(prefixes))
+    }
+
     /// Lists every object below some prefixes: a stream of them as pages arrive, or awaited, a `Vec` with the prefixes in the
     /// order asked for and each one's keys in byte order.
     ///
     /// A prefix is a directory: `2026` lists `2026/x` and not `2026-old/x`. An empty one is the root itself. A directory's own
-    /// marker object (`2026/`) is an object like any other.
+    /// marker object (`2026/` when `2026` is listed) is an object like any other; its `key()` is empty.
     ///
     /// To fetch what is listed, give the objects themselves to [`get`](Self::get), [`get_many`](Self::get_many) or
     /// [`get_from`](Self::get_from): their `key()` is relative to the prefix listed and not to the root.
@@ -351,8 +476,7 @@ impl S3 {
         I: IntoIterator,
         I::Item: AsRef<str>,
     {
-        let prefixes = prefixes.into_iter().map(|prefix| prefix.as_ref().to_owned()).collect();
-        ListRecursive::new(self.clone(), prefixes)
+        ListRecursive::new(self.clone(), owned(prefixes))
     }
 
     /// Deletes one object. A key that is not there is no error.
@@ -447,6 +571,14 @@ impl S3 {
     pub(crate) fn concurrency(&self) -> usize {
         self.inner.concurrency
     }
+}
+
+fn owned<I>(prefixes: I) -> Vec<String>
+where
+    I: IntoIterator,
+    I::Item: AsRef<str>,
+{
+    prefixes.into_iter().map(|prefix| prefix.as_ref().to_owned()).collect()
 }
 
 impl fmt::Debug for S3 {

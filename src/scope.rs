@@ -235,10 +235,17 @@ impl FileLease {
         self.owned.store(false, Ordering::Relaxed);
     }
 
-    /// The bytes of the file.
-    pub(crate) async fn read(self: &Arc<Self>) -> Result<Vec<u8>> {
+    /// The bytes of the file, or what `convert` makes of them, which blocks.
+    pub(crate) async fn read<T: Send + 'static>(
+        self: &Arc<Self>,
+        convert: impl FnOnce(Vec<u8>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let lease = Arc::clone(self);
-        blocking(move || fs::read(&lease.path).map_err(|error| io_error("could not read", &lease.path, error))).await
+        blocking(move || {
+            let bytes = fs::read(&lease.path).map_err(|error| io_error("could not read", &lease.path, error))?;
+            convert(bytes)
+        })
+        .await
     }
 
     /// Moves the file to `destination`, or copies it while others hold it. A file that is there is replaced, at once and whole.
@@ -334,7 +341,7 @@ mod tests {
         let tmproot = tempfile::tempdir().unwrap();
         let (_scope, directory) = open(&tmproot).await;
         let lease = Arc::new(directory.write("dir/k.txt", &chunks("text")).unwrap());
-        assert_eq!(lease.read().await.unwrap(), b"text");
+        assert_eq!(lease.read(Ok).await.unwrap(), b"text");
         assert_eq!(lease.size(), 4);
         assert!(lease.path().to_str().unwrap().ends_with("-dir_k.txt"));
         drop(lease);

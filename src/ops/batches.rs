@@ -15,7 +15,7 @@ use super::delete::{OPERATION, target};
 use crate::address::{Address, Location};
 use crate::blocking::joined;
 use crate::error::Result;
-use crate::object::DeleteReceipt;
+use crate::receipt::DeleteReceipt;
 use crate::request::S3GetObject;
 use crate::s3::S3;
 use crate::store::MAX_DELETE_KEYS;

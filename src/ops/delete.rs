@@ -11,7 +11,7 @@ use super::batches::Batches;
 use super::many::{Many, collect};
 use crate::address::Address;
 use crate::error::{Error, ErrorKind, Result};
-use crate::object::DeleteReceipt;
+use crate::receipt::DeleteReceipt;
 use crate::request::S3GetObject;
 use crate::s3::S3;
 use crate::store::MAX_DELETE_KEYS;

@@ -42,9 +42,9 @@ pub struct Get {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Settings {
-    return_missing: bool,
-    return_info: bool,
+pub(super) struct Settings {
+    pub(super) return_missing: bool,
+    pub(super) return_info: bool,
 }
 
 impl Default for Settings {
@@ -93,7 +93,7 @@ impl IntoFuture for Get {
     }
 }
 
-async fn get(s3: S3, index: usize, object: S3GetObject, settings: Settings) -> Result<S3Object> {
+pub(super) async fn get(s3: S3, index: usize, object: S3GetObject, settings: Settings) -> Result<S3Object> {
     let address = object.address(s3.root()).map_err(|error| error.with_operation("get", None))?;
     let download = async {
         let options = object.read_options(s3.encryption())?;
@@ -113,7 +113,7 @@ async fn get(s3: S3, index: usize, object: S3GetObject, settings: Settings) -> R
 }
 
 /// A download that was waiting to be taken when the scope was closed has lost its file.
-fn still_open(s3: &S3, object: S3Object) -> Result<S3Object> {
+pub(super) fn still_open(s3: &S3, object: S3Object) -> Result<S3Object> {
     match s3.scope().check_open() {
         Ok(()) => Ok(object),
         Err(error) => Err(error.with_operation("get", Some(object.url().to_owned())).with_index(object.index())),
@@ -207,7 +207,7 @@ impl fmt::Debug for GetMany {
     }
 }
 
-/// An item of a stream given to [`S3::get_from`]: what can be made into an [`S3GetObject`], or a `Result` of it.
+/// An item of a stream given to [`S3::get_from`] or [`S3::info_from`]: what can be made into an [`S3GetObject`], or a `Result` of it.
 pub trait GetInput: Send + 'static {
     /// The request, or the error that takes its place.
     ///

@@ -1,12 +1,19 @@
-//! `info`.
+//! `info`, `info_many`, `info_from`.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures::Stream;
 
 use super::Operation;
+use super::many::{Many, collect, numbered};
 use crate::address::Address;
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::{RangeInfo, S3Object};
 use crate::request::S3GetObject;
 use crate::s3::S3;
-use crate::store::ReadOptions;
+use crate::store::ObjectHead;
 use crate::transfer;
 
 /// One question for an object's info; await it. Made by [`S3::info`].
@@ -46,34 +53,116 @@ impl IntoFuture for Info {
     type IntoFuture = Operation<S3Object>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let Self { s3, object, return_missing } = self;
-        Box::pin(async move {
-            let address = object.address(s3.root()).map_err(|error| error.with_operation("info", None))?;
-            match s3.scope().unless_closed(info(&s3, &object, &address)).await {
-                Ok(object) => Ok(object),
-                Err(error) if error.is_not_found() && return_missing => Ok(S3Object::missing(0, address)),
-                Err(error) => Err(error.with_operation("info", Some(address.location.url()))),
-            }
-        })
+        Box::pin(info(self.s3, 0, self.object, self.return_missing))
     }
 }
 
-async fn info(s3: &S3, object: &S3GetObject, address: &Address) -> Result<S3Object> {
+async fn info(s3: S3, index: usize, object: S3GetObject, return_missing: bool) -> Result<S3Object> {
+    let address = object.address(s3.root()).map_err(|error| error.with_operation("info", None))?;
+    match s3.scope().unless_closed(head(&s3, &object, &address)).await {
+        Ok(head) => {
+            let range = RangeInfo::new(head.size, 0, head.size);
+            Ok(S3Object::found(index, address, head, Some(range), None))
+        }
+        Err(error) if error.is_not_found() && return_missing => Ok(S3Object::missing(index, address)),
+        Err(error) => Err(error.with_operation("info", Some(address.location.url()))),
+    }
+}
+
+/// Asks for the object, whatever range of it is meant.
+pub(super) async fn head(s3: &S3, object: &S3GetObject, address: &Address) -> Result<ObjectHead> {
     let client = s3.client();
-    let options = ReadOptions { range: None, ..object.read_options(s3.encryption())? };
-    let head = match transfer::request(&client.retry, || client.store.head(&address.location, options)).await {
+    let options = object.whole_options(s3.encryption());
+    match transfer::request(&client.retry, || client.store.head(&address.location, options)).await {
         Err(error) if error.is_not_found() => {
             // The answer to a HEAD has no body that tells a missing key from a missing bucket.
             let bucket = address.location.bucket();
             if transfer::request(&client.retry, || client.store.bucket_exists(bucket)).await? {
                 return Err(error);
             }
-            return Err(Error::new(ErrorKind::NoSuchBucket, "the bucket does not exist")
+            Err(Error::new(ErrorKind::NoSuchBucket, "the bucket does not exist")
                 .with_answer(error.status(), None, error.request_id().map(str::to_owned))
-                .with_attempts(error.attempts()));
+                .with_attempts(error.attempts()))
         }
-        head => head?,
-    };
-    let range = RangeInfo::new(head.size, 0, head.size);
-    Ok(S3Object::found(0, address.clone(), head, Some(range), None))
+        head => head,
+    }
+}
+
+/// Many questions for info: a stream of objects as the answers come, or awaited, a `Vec` in the order asked for. Made by
+/// [`S3::info_many`] and [`S3::info_from`].
+///
+/// Every input yields exactly one item, which tells by its `index()` which input it belongs to. An error is an item too, and
+/// the stream goes on after it. Ranges in the requests do not matter.
+///
+/// At most [`concurrency`](Self::concurrency) objects are under way or waiting to be taken. The settings are made before the
+/// first poll; later ones have no effect.
+///
+/// # Errors
+///
+/// Each item: one of those of [`Info`]. Awaited, the first one, which cancels the rest. A concurrency of 0 is one
+/// [`Config`](crate::ErrorKind::Config) error without an index.
+///
+/// # Cancellation
+///
+/// Dropping the stream, or the future, ends its requests.
+#[must_use = "an info_many does nothing unless it is polled or awaited"]
+pub struct InfoMany {
+    s3: S3,
+    many: Many<(usize, S3GetObject), S3Object>,
+    return_missing: bool,
+}
+
+impl InfoMany {
+    pub(crate) fn new(s3: S3, objects: impl Stream<Item = Result<S3GetObject>> + Send + 'static) -> Self {
+        Self { s3, many: Many::new(numbered(objects)), return_missing: false }
+    }
+
+    /// Whether a missing key is an object whose [`exists`](S3Object::exists) is false, and not an error. A missing bucket is
+    /// an error either way. Default: false.
+    pub fn return_missing(mut self, return_missing: bool) -> Self {
+        self.return_missing = return_missing;
+        self
+    }
+
+    /// How many objects are under way or waiting to be taken, at most. Default: the scope's.
+    pub fn concurrency(mut self, objects: usize) -> Self {
+        self.many.set_concurrency(objects);
+        self
+    }
+
+    /// Whether the stream keeps the order of its input, in place of the order of completion. Default: false.
+    pub fn ordered(mut self, ordered: bool) -> Self {
+        self.many.set_ordered(ordered);
+        self
+    }
+}
+
+impl Stream for InfoMany {
+    type Item = Result<S3Object>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Self { s3, many, return_missing } = self.get_mut();
+        many.poll(cx, s3, || {
+            let (s3, return_missing) = (s3.clone(), *return_missing);
+            move |index, object| info(s3.clone(), index, object, return_missing)
+        })
+    }
+}
+
+impl IntoFuture for InfoMany {
+    type Output = Result<Vec<S3Object>>;
+    type IntoFuture = Operation<Vec<S3Object>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        collect(self, |one, other| one.index().cmp(&other.index()))
+    }
+}
+
+impl fmt::Debug for InfoMany {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InfoMany")
+            .field("s3", &self.s3)
+            .field("return_missing", &self.return_missing)
+            .finish_non_exhaustive()
+    }
 }

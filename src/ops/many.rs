@@ -78,7 +78,7 @@ impl<I: Send + 'static, T: Send + 'static> Many<(usize, I), T> {
 ///
 /// The tasks go on while nobody polls the stream; a stream that only polled its futures would stall them behind a slow
 /// consumer. At most `concurrency` of them run or wait to be taken. Dropping the stream aborts them.
-fn fan_out<I, T, F, Fut>(
+pub(super) fn fan_out<I, T, F, Fut>(
     inputs: BoxStream<'static, Result<(usize, I)>>,
     concurrency: usize,
     ordered: bool,

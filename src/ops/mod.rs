@@ -3,19 +3,24 @@
 mod batches;
 mod copy;
 mod delete;
+mod exists;
 mod get;
 mod info;
 mod list;
+mod listing;
 mod many;
 mod put;
+mod recursive;
 mod turns;
 
 pub use self::copy::{Copy, CopyMany};
 pub use self::delete::{Delete, DeleteMany};
+pub use self::exists::Exists;
 pub use self::get::{Get, GetInput, GetMany};
-pub use self::info::Info;
-pub use self::list::ListRecursive;
+pub use self::info::{Info, InfoMany};
+pub use self::list::{ListPaths, ListRecursive};
 pub use self::put::{FileInput, Put, PutInput, PutMany};
+pub use self::recursive::GetRecursive;
 
 /// The future that an operation becomes when it is awaited.
 type Operation<T> = futures::future::BoxFuture<'static, crate::Result<T>>;

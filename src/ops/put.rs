@@ -16,7 +16,7 @@ use crate::address::Address;
 use crate::blocking::blocking;
 use crate::encryption::Encryption;
 use crate::error::{Error, ErrorKind, Result};
-use crate::object::PutReceipt;
+use crate::receipt::PutReceipt;
 use crate::request::{S3PutObject, Source};
 use crate::s3::S3;
 use crate::store::{ObjectHeaders, WriteCondition};

@@ -336,6 +336,12 @@ mod tests {
     }
 
     #[test]
+    fn only_what_is_directly_within_the_error_is_its_own() {
+        let failure = answer(403, "<Error><Code>AccessDenied</Code><Policy><Code>P1</Code></Policy></Error>");
+        assert_eq!(failure.code.as_deref(), Some("AccessDenied"));
+    }
+
+    #[test]
     fn an_empty_code_or_message_is_none() {
         let failure = answer(403, "<Error><Code/><Message></Message><RequestId/></Error>");
         assert_eq!((failure.code, failure.request_id), (None, None));

@@ -34,7 +34,7 @@ fn has_year_of_four_digits(time: SystemTime) -> bool {
 }
 
 fn page_document(page: &ListPage) -> String {
-    let ListPage { objects, next } = page;
+    let ListPage { objects, prefixes, next } = page;
     let mut document = "<ListBucketResult><EncodingType>url</EncodingType>".to_owned();
     for ListedObject { key, size, etag, last_modified } in objects {
         document.push_str("<Contents>");
@@ -48,6 +48,10 @@ fn page_document(page: &ListPage) -> String {
             document.push_str(&element("LastModified", &time));
         }
         document.push_str("</Contents>");
+    }
+    for prefix in prefixes {
+        let prefix = element("Prefix", &keys::encode_query(prefix).replace("%20", "+"));
+        document.push_str(&format!("<CommonPrefixes>{prefix}</CommonPrefixes>"));
     }
     if let Some(next) = next {
         document.push_str("<IsTruncated>true</IsTruncated>");

@@ -12,11 +12,24 @@ use super::failure::{Failure, FailureKind};
 use super::keys;
 use super::xml::{self, Problem, Tag};
 
+/// Which keys a listing shows.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct ListQuery<'a> {
+    /// With this they begin.
+    pub(crate) prefix: &'a str,
+    /// Whether those with a `/` after the prefix are shown as one common prefix for each name before it.
+    pub(crate) next_level: bool,
+    /// A page has at most so many; `None`: as many as the service sends.
+    pub(crate) max_keys: Option<u32>,
+}
+
 /// One page of a listing.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct ListPage {
     /// In the order of the answer, which is byte order but on directory buckets.
     pub(crate) objects: Vec<ListedObject>,
+    /// In the order of the answer; they end with `/`.
+    pub(crate) prefixes: Vec<String>,
     /// Asks for the page after this one; `None` at the end.
     pub(crate) next: Option<String>,
 }
@@ -30,14 +43,22 @@ pub(crate) struct ListedObject {
 }
 
 /// The query of a page: encoded, its parameters sorted as the signature wants them.
-pub(super) fn query(prefix: &str, token: Option<&str>) -> String {
+pub(super) fn query(list: &ListQuery<'_>, token: Option<&str>) -> String {
+    let ListQuery { prefix, next_level, max_keys } = list;
     let mut query = String::new();
     if let Some(token) = token {
         query.push_str("continuation-token=");
         query.push_str(&keys::encode_query(token));
         query.push('&');
     }
-    query.push_str("encoding-type=url&list-type=2&prefix=");
+    if *next_level {
+        query.push_str("delimiter=%2F&");
+    }
+    query.push_str("encoding-type=url&list-type=2&");
+    if let Some(max_keys) = max_keys {
+        query.push_str(&format!("max-keys={max_keys}&"));
+    }
+    query.push_str("prefix=");
     query.push_str(&keys::encode_query(prefix));
     query
 }
@@ -63,7 +84,8 @@ pub(super) fn parse(body: &[u8], token: Option<&str>) -> Result<ListPage, Failur
         .into_iter()
         .map(|object| Ok(ListedObject { key: decode(object.key)?, ..object }))
         .collect::<Result<_, Failure>>()?;
-    Ok(ListPage { objects, next: raw.next.filter(|_| raw.truncated) })
+    let prefixes = raw.prefixes.into_iter().map(decode).collect::<Result<_, Failure>>()?;
+    Ok(ListPage { objects, prefixes, next: raw.next.filter(|_| raw.truncated) })
 }
 
 fn malformed(problem: String) -> Failure {
@@ -74,6 +96,7 @@ fn malformed(problem: String) -> Failure {
 #[derive(Default)]
 struct RawPage {
     objects: Vec<ListedObject>,
+    prefixes: Vec<String>,
     truncated: bool,
     next: Option<String>,
     url_encoded: bool,
@@ -83,15 +106,27 @@ impl RawPage {
     fn read(body: &[u8]) -> Result<Self, Problem> {
         let mut page = Self::default();
         let mut current: Option<ListedObject> = None;
+        let mut in_prefixes = false;
         xml::read(body, |depth, tag| {
             match (depth, tag, &mut current) {
                 (0, Tag::Open(name), _) if name != b"ListBucketResult" => {
                     return Err("a document that is not a listing");
                 }
-                (1, Tag::Open(b"Contents"), _) => current = Some(ListedObject::default()),
+                (1, Tag::Open(name), _) => {
+                    in_prefixes = name == b"CommonPrefixes";
+                    if name == b"Contents" {
+                        current = Some(ListedObject::default());
+                    }
+                }
                 (1, Tag::Close(b"Contents", _), _) => {
                     let object = current.take().filter(|object| !object.key.is_empty());
                     page.objects.push(object.ok_or("a listing with an object that has no key")?);
+                }
+                (2, Tag::Close(b"Prefix", text), _) if in_prefixes => {
+                    if text.is_empty() {
+                        return Err("a listing with a common prefix that is empty");
+                    }
+                    page.prefixes.push(text);
                 }
                 (1, Tag::Close(b"IsTruncated", text), _) => page.truncated = text == "true",
                 (1, Tag::Close(b"NextContinuationToken", text), _) => {
@@ -140,6 +175,19 @@ mod tests {
     }
 
     #[test]
+    fn a_page_gives_its_common_prefixes() {
+        let page = page(
+            "<Prefix>x%2F</Prefix><Delimiter>%2F</Delimiter><IsTruncated>false</IsTruncated>\
+             <EncodingType>url</EncodingType><CommonPrefixes><Prefix>x%2Fa+b%2F</Prefix></CommonPrefixes>\
+             <Contents><Key>x%2Fk</Key><Size>1</Size><Owner><Prefix>no</Prefix></Owner></Contents>\
+             <CommonPrefixes><Prefix>x%2F%2F</Prefix></CommonPrefixes>",
+        )
+        .unwrap();
+        assert_eq!(page.prefixes, ["x/a b/", "x//"]);
+        assert_eq!(page.objects.len(), 1);
+    }
+
+    #[test]
     fn a_server_that_ignores_the_encoding_is_read_as_it_writes() {
         let page =
             page("<IsTruncated>false</IsTruncated><Contents><Key>a+b%2B&#x1;</Key><Size>1</Size></Contents>").unwrap();
@@ -156,6 +204,11 @@ mod tests {
             ("<EncodingType>url</EncodingType><Contents><Key>%FF</Key></Contents>", "not URL-encoded"),
             ("<Contents><Key>k</Key><Size>many</Size></Contents>", "not a number"),
             ("<Contents><Size>1</Size></Contents>", "no key"),
+            ("<CommonPrefixes><Prefix/></CommonPrefixes>", "is empty"),
+            (
+                "<EncodingType>url</EncodingType><CommonPrefixes><Prefix>%FF</Prefix></CommonPrefixes>",
+                "not URL-encoded",
+            ),
             ("<Contents><Key>&lol;</Key></Contents>", "not valid XML"),
         ] {
             let failure = page(inner).unwrap_err();
@@ -169,7 +222,12 @@ mod tests {
 
     #[test]
     fn the_query_is_sorted_and_encoded() {
-        assert_eq!(query("a b/+", None), "encoding-type=url&list-type=2&prefix=a%20b%2F%2B");
-        assert_eq!(query("", Some("t/=")), "continuation-token=t%2F%3D&encoding-type=url&list-type=2&prefix=");
+        let all = ListQuery::default();
+        let below = ListQuery { prefix: "a b/+", ..all };
+        assert_eq!(query(&below, None), "encoding-type=url&list-type=2&prefix=a%20b%2F%2B");
+        assert_eq!(query(&all, Some("t/=")), "continuation-token=t%2F%3D&encoding-type=url&list-type=2&prefix=");
+        let next = ListQuery { prefix: "p/", next_level: true, max_keys: Some(1) };
+        let sorted = "continuation-token=t&delimiter=%2F&encoding-type=url&list-type=2&max-keys=1&prefix=p%2F";
+        assert_eq!(query(&next, Some("t")), sorted);
     }
 }

@@ -44,7 +44,7 @@ pub(crate) use self::delete::{Deleted, MAX_DELETE_KEYS, is_exact_in_xml};
 pub(crate) use self::failure::{Failure, FailureKind, Retryability};
 use self::headers::{ATTRIBUTES, ENCRYPTION};
 pub(crate) use self::headers::{ObjectHeaders, ReadOptions, WriteCondition};
-pub(crate) use self::listing::{ListPage, ListedObject};
+pub(crate) use self::listing::{ListPage, ListQuery, ListedObject};
 pub(crate) use self::multipart::{MultipartUpload, UploadedPart};
 use self::sign::Signer;
 pub use self::transport::TlsRoots;
@@ -219,10 +219,15 @@ impl Store {
         }
     }
 
-    /// One page of ListObjectsV2: the keys that begin with `prefix`, from where `token` continues.
-    pub(crate) async fn list(&self, bucket: &str, prefix: &str, token: Option<&str>) -> Result<ListPage, Failure> {
+    /// One page of ListObjectsV2, from where `token` continues.
+    pub(crate) async fn list(
+        &self,
+        bucket: &str,
+        query: ListQuery<'_>,
+        token: Option<&str>,
+    ) -> Result<ListPage, Failure> {
         let store = self.bucket(bucket)?;
-        let request = bucket_request(Method::GET, listing::query(prefix, token));
+        let request = bucket_request(Method::GET, listing::query(&query, token));
         let response = self.wire.send(&store.bucket, request).await?;
         let (parts, body) = response.into_parts();
         let (document, whole) = wire::read(body, MAX_LIST_BODY).await?;

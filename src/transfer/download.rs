@@ -266,7 +266,11 @@ impl Sink {
 
 #[cfg(test)]
 mod tests {
+    use proptest::option;
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::request::S3GetObject;
 
     #[test]
     fn a_range_is_cut_at_the_end_of_the_object() {
@@ -279,5 +283,47 @@ mod tests {
         assert_eq!(window(Some(ByteRange::Last(2)), 5), Some(3..5));
         assert_eq!(window(Some(ByteRange::Last(9)), 5), Some(0..5));
         assert_eq!(window(Some(ByteRange::Last(9)), 0), None);
+    }
+
+    /// What Python's slices give; nothing where the range is an error.
+    fn sliced(bytes: &[u8], offset: Option<u64>, length: Option<i64>) -> Option<Vec<u8>> {
+        let from = |start: u64| bytes.iter().copied().skip(start as usize);
+        let sliced: Vec<u8> = match (offset, length) {
+            (None, None) => return Some(bytes.to_vec()),
+            (_, Some(0)) => return None,
+            (None, Some(length @ ..0)) => {
+                from(bytes.len().saturating_sub(length.unsigned_abs() as usize) as u64).collect()
+            }
+            (Some(offset), None | Some(..0)) => from(offset).collect(),
+            (offset, Some(length)) => from(offset.unwrap_or(0)).take(length as usize).collect(),
+        };
+        Some(sliced).filter(|sliced| !sliced.is_empty())
+    }
+
+    proptest! {
+        #[test]
+        fn a_range_is_a_slice_of_the_object(
+            size in 0..20_usize,
+            offset in option::of(prop_oneof![0..25_u64, any::<u64>()]),
+            length in option::of(prop_oneof![-25..25_i64, any::<i64>()]),
+        ) {
+            let bytes: Vec<u8> = (0..size as u8).collect();
+            let mut request = S3GetObject::new("k");
+            if let Some(offset) = offset {
+                request = request.offset(offset);
+            }
+            if let Some(length) = length {
+                request = request.length(length);
+            }
+            let window = match request.read_options(None) {
+                Ok(options) => window(options.range, size as u64),
+                Err(error) => {
+                    prop_assert_eq!(error.kind(), ErrorKind::InvalidRange);
+                    None
+                }
+            };
+            let fetched = window.map(|window| bytes[window.start as usize..window.end as usize].to_vec());
+            prop_assert_eq!(fetched, sliced(&bytes, offset, length));
+        }
     }
 }

@@ -56,6 +56,16 @@ async fn thousands_are_deleted_in_requests_for_a_thousand() {
 }
 
 #[tokio::test]
+async fn the_keys_of_a_run_are_below_its_name() {
+    let Embedded { fixture, .. } = embedded(1000).await;
+    let s3 = fixture.scope().run("Flow/7").bucket("bucket").prefix("some/data").build().unwrap();
+    s3.put("k", "x").await.unwrap();
+    assert_eq!(fixture.server.keys("bucket"), ["some/data/Flow/7/k"]);
+    let object = s3.get("k").await.unwrap();
+    assert_eq!((object.key(), object.prefix()), ("k", Some("s3://bucket/some/data/Flow/7")));
+}
+
+#[tokio::test]
 async fn the_scope_sets_the_encryption_of_its_puts() {
     let Embedded { fixture, .. } = embedded(1000).await;
     let client = fixture.server.client_builder().encryption(s3flow::Encryption::Aes256).build().unwrap();

@@ -1,17 +1,18 @@
-//! Settings: from builders, from the environment, or by default; checked before anything happens.
+//! The builder of a client.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
-use crate::address::Root;
+use super::checked_concurrency;
+use super::credentials::Credentials;
+use super::endpoint::parse_endpoint;
+use super::environment::{Environment, flag};
 use crate::blocking::Workers;
 use crate::encryption::Encryption;
 use crate::error::{Error, ErrorKind, Result};
 use crate::retry::RetryPolicy;
-use crate::s3::{Client, ClientParts, S3};
-use crate::store::{CredentialSource, Endpoint, Store, StoreConfig, TlsRoots, TransportConfig};
+use crate::s3::{Client, ClientParts};
+use crate::store::{CredentialSource, Store, StoreConfig, TlsRoots, TransportConfig};
 
 /// Metaflow's `S3_WORKER_COUNT`.
 const DEFAULT_CONCURRENCY: usize = 64;
@@ -19,8 +20,8 @@ const DEFAULT_REGION: &str = "us-east-1";
 
 /// Makes a [`Client`].
 ///
-/// What is not set here comes from the environment, and what is not there either has a default. Building reads the
-/// environment and the platform's TLS roots, and sends nothing.
+/// What is not set here comes from the environment, what is not there from Metaflow's configuration files, and what is nowhere
+/// has a default. Building reads the environment, those files and the platform's TLS roots, on this thread, and sends nothing.
 ///
 /// | setting | environment | default |
 /// |---|---|---|
@@ -36,7 +37,14 @@ const DEFAULT_REGION: &str = "us-east-1";
 /// | [`connect_timeout`](Self::connect_timeout) | | 5 s |
 /// | [`idle_timeout`](Self::idle_timeout) | | 30 s |
 /// | [`tls_roots`](Self::tls_roots) | `SSL_CERT_FILE`, `SSL_CERT_DIR` | the platform's |
+/// | [`ca_certificate`](Self::ca_certificate) | `METAFLOW_S3_VERIFY_CERTIFICATE`: the path of a bundle. It cannot switch verification off | none |
 /// | [`use_proxy`](Self::use_proxy) | `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY` | true |
+///
+/// The variables that begin with `METAFLOW_` may stand in Metaflow's configuration files too, which are JSON objects with the
+/// variables' names. They are asked in the order in which Metaflow asks them (`from_conf` in its `metaflow_config_funcs.py`):
+/// the environment; `.metaflow/config.json` of the project, which is the nearest one of the current directory and those above
+/// it; `config.json` in the directory `METAFLOW_HOME` (`~/.metaflowconfig`), or `config_PROFILE.json` with `METAFLOW_PROFILE`.
+/// A value that is empty or `null` is none.
 ///
 /// ```
 /// # fn main() -> s3flow::Result<()> {
@@ -67,34 +75,6 @@ pub struct ClientBuilder {
     tls_roots: TlsRoots,
     ca_certificates: Vec<Vec<u8>>,
     use_proxy: Option<bool>,
-}
-
-/// An access key. `Debug` does not show it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Credentials {
-    access_key_id: String,
-    secret_access_key: String,
-    session_token: Option<String>,
-}
-
-impl Credentials {
-    /// A long-term key, or the first two parts of a temporary one.
-    pub fn new(access_key_id: impl Into<String>, secret_access_key: impl Into<String>) -> Self {
-        Self { access_key_id: access_key_id.into(), secret_access_key: secret_access_key.into(), session_token: None }
-    }
-
-    /// The third part of a temporary key.
-    #[must_use]
-    pub fn session_token(mut self, token: impl Into<String>) -> Self {
-        self.session_token = Some(token.into());
-        self
-    }
-}
-
-impl std::fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Credentials(******)")
-    }
 }
 
 impl ClientBuilder {
@@ -188,17 +168,17 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`], naming the setting or the variable that cannot be used.
+    /// [`ErrorKind::Config`], naming the setting, the variable, or the file and its field that cannot be used.
     pub fn build(self) -> Result<Client> {
-        self.build_in(&Environment::of_process())
+        self.build_in(&Environment::of_process()?)
     }
 
-    fn build_in(self, environment: &Environment) -> Result<Client> {
+    pub(super) fn build_in(self, environment: &Environment) -> Result<Client> {
         let endpoint = match self.endpoint {
             Some(url) => Some(parse_endpoint("the endpoint", &url)?),
             None => environment
-                .first(&["METAFLOW_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"])
-                .map(|(name, url)| parse_endpoint(name, url))
+                .first(&["METAFLOW_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"])?
+                .map(|setting| parse_endpoint(&setting.to_string(), &setting.value))
                 .transpose()?,
         };
         let anonymous = environment.flag(self.anonymous, "AWS_SKIP_SIGNATURE")?;
@@ -214,17 +194,19 @@ impl ClientBuilder {
                 return Err(Error::new(ErrorKind::Config, format!("the {name} is 0; no request could end")));
             }
         }
+        let mut ca_certificates = self.ca_certificates;
+        ca_certificates.extend(certificates_of_metaflow(environment)?);
         let defaults = TransportConfig::default();
         let transport = TransportConfig {
             roots: self.tls_roots,
-            ca_certificates: self.ca_certificates,
+            ca_certificates,
             proxy_from_env: self.use_proxy.unwrap_or(defaults.proxy_from_env),
             connect_timeout: self.connect_timeout.unwrap_or(defaults.connect_timeout),
             idle_timeout: self.idle_timeout.unwrap_or(defaults.idle_timeout),
         };
-        let region = match (self.region, environment.first(&["AWS_REGION", "AWS_DEFAULT_REGION"])) {
+        let region = match (self.region, environment.first(&["AWS_REGION", "AWS_DEFAULT_REGION"])?) {
             (Some(region), _) => region,
-            (None, Some((_, region))) => region.to_owned(),
+            (None, Some(setting)) => setting.value.into_owned(),
             (None, None) => DEFAULT_REGION.to_owned(),
         };
         let store = StoreConfig {
@@ -234,9 +216,14 @@ impl ClientBuilder {
             credentials,
             transport,
         };
-        let encryption = match (self.encryption, environment.get("METAFLOW_S3_SERVER_SIDE_ENCRYPTION")) {
+        let encryption = match (self.encryption, environment.get("METAFLOW_S3_SERVER_SIDE_ENCRYPTION")?) {
             (Some(encryption), _) => Some(encryption),
-            (None, Some(name)) => Some(name.parse::<Encryption>()?),
+            (None, Some(setting)) => Some(
+                setting
+                    .value
+                    .parse::<Encryption>()
+                    .map_err(|error| setting.invalid("which is no encryption").with_source(error))?,
+            ),
             (None, None) => None,
         };
         let retries = environment.or(self.retries, "METAFLOW_S3_RETRY_COUNT", RetryPolicy::default().retries)?;
@@ -249,181 +236,33 @@ impl ClientBuilder {
                 DEFAULT_CONCURRENCY,
             )?)?,
             encryption,
-            tmproot: self
-                .tmproot
-                .or_else(|| environment.get("METAFLOW_TEMPDIR").map(PathBuf::from))
-                .unwrap_or_else(std::env::temp_dir),
+            tmproot: match (self.tmproot, environment.get("METAFLOW_TEMPDIR")?) {
+                (Some(tmproot), _) => tmproot,
+                (None, Some(setting)) => PathBuf::from(&*setting.value),
+                (None, None) => std::env::temp_dir(),
+            },
             workers: Workers::new(),
         }))
     }
 }
 
-/// Makes an [`S3`]: says what keys are relative to, and where downloads go.
-///
-/// ```
-/// # fn main() -> s3flow::Result<()> {
-/// use s3flow::S3;
-///
-/// // keys are suffixes of a prefix
-/// let s3 = S3::builder().s3root("s3://bucket/some/prefix").build()?;
-/// // keys are whole s3:// URLs
-/// let s3 = S3::builder().build()?;
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Debug, Clone, Default)]
-#[must_use = "a builder does nothing before build()"]
-pub struct S3Builder {
-    client: Option<Client>,
-    s3root: Option<String>,
-    tmproot: Option<PathBuf>,
-    encryption: Option<Encryption>,
-    concurrency: Option<usize>,
-}
-
-impl S3Builder {
-    /// Uses the connections, the credentials and the limits of `client`. Without it, the scope gets a client of its own,
-    /// from the environment.
-    pub fn client(mut self, client: Client) -> Self {
-        self.client = Some(client);
-        self
-    }
-
-    /// The prefix that keys are relative to: `s3://bucket` or `s3://bucket/prefix`. A `/` at its end does not matter.
-    /// Without it, keys are whole `s3://` URLs.
-    pub fn s3root(mut self, url: impl Into<String>) -> Self {
-        self.s3root = Some(url.into());
-        self
-    }
-
-    /// The directory in which the scope makes its temporary directory, at its first download.
-    pub fn tmproot(mut self, directory: impl Into<PathBuf>) -> Self {
-        self.tmproot = Some(directory.into());
-        self
-    }
-
-    /// The server-side encryption of what this scope stores.
-    pub fn encryption(mut self, encryption: Encryption) -> Self {
-        self.encryption = Some(encryption);
-        self
-    }
-
-    /// How many objects a many-operation of this scope has in flight or waiting to be taken.
-    pub fn concurrency(mut self, objects: usize) -> Self {
-        self.concurrency = Some(objects);
-        self
-    }
-
-    /// Checks the settings and makes the scope. Nothing is sent, and no directory is made.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::InvalidUrl`] for an `s3root` that is not an `s3://` URL; [`ErrorKind::Config`] for anything else that
-    /// cannot be used.
-    pub fn build(self) -> Result<S3> {
-        let client = match self.client {
-            Some(client) => client,
-            None => Client::new()?,
-        };
-        let root = match self.s3root {
-            None => Root::Urls,
-            Some(url) => Root::parse(&url).map_err(|invalid| Error::new(ErrorKind::InvalidUrl, invalid.0))?,
-        };
-        let parts = client.parts();
-        let tmproot = self.tmproot.unwrap_or_else(|| parts.tmproot.clone());
-        let encryption = self.encryption.or_else(|| parts.encryption.clone());
-        let concurrency = checked_concurrency(self.concurrency.unwrap_or(parts.concurrency))?;
-        Ok(S3::from_parts(client, root, tmproot, encryption, concurrency))
-    }
-}
-
-/// A concurrency of 0 would wait for ever.
-pub(crate) fn checked_concurrency(concurrency: usize) -> Result<usize> {
-    if concurrency == 0 {
-        return Err(Error::new(ErrorKind::Config, "the concurrency is 0; at least 1 is needed"));
-    }
-    Ok(concurrency)
-}
-
-fn parse_endpoint(name: &str, url: &str) -> Result<Endpoint> {
-    let invalid = |problem: &str| Error::new(ErrorKind::Config, format!("{name} {problem}"));
-    // Not shown: it may hold a password.
-    if url.contains('@') {
-        return Err(invalid("contains a user name or password; give credentials to the builder or the environment"));
-    }
-    let parsed: http::Uri = url.trim().parse().map_err(|_| invalid(&format!("{url:?} is not a URL")))?;
-    let parts = parsed.into_parts();
-    let scheme = parts
-        .scheme
-        .filter(|scheme| matches!(scheme.as_str(), "http" | "https"))
-        .ok_or_else(|| invalid(&format!("{url:?} does not begin with http:// or https://")))?;
-    let authority = parts.authority.ok_or_else(|| invalid(&format!("{url:?} has no host")))?;
-    let path = parts.path_and_query.ok_or_else(|| invalid(&format!("{url:?} is not a URL")))?;
-    if path.query().is_some() {
-        return Err(invalid(&format!("{url:?} has a query")));
-    }
-    Ok(Endpoint { scheme, authority, base: path.path().trim_end_matches('/').to_owned() })
-}
-
-/// The variables that matter, read once.
-struct Environment(BTreeMap<String, String>);
-
-impl Environment {
-    fn of_process() -> Self {
-        let relevant = |name: &String| name.starts_with("AWS_") || name.starts_with("METAFLOW_");
-        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        };
-        Self(std::env::vars_os().filter_map(text).filter(|(name, _)| relevant(name)).collect())
-    }
-
-    /// A variable that is set and not empty.
-    fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
-    }
-
-    fn first<'a>(&'a self, names: &[&'a str]) -> Option<(&'a str, &'a str)> {
-        names.iter().find_map(|name| Some((*name, self.get(name)?)))
-    }
-
-    /// The setting of a builder, else the variable, else the default.
-    fn or<T: FromStr>(&self, setting: Option<T>, name: &str, default: T) -> Result<T> {
-        match (setting, self.get(name)) {
-            (Some(setting), _) => Ok(setting),
-            (None, None) => Ok(default),
-            (None, Some(text)) => text.parse().map_err(|_| {
-                let expected = std::any::type_name::<T>();
-                Error::new(ErrorKind::Config, format!("{name} is {text:?}, which is not a {expected}"))
-            }),
-        }
-    }
-
-    /// The setting of a builder, else the variable in any of the usual spellings, else false.
-    fn flag(&self, setting: Option<bool>, name: &str) -> Result<bool> {
-        let Some(text) = self.get(name).filter(|_| setting.is_none()) else { return Ok(setting.unwrap_or(false)) };
-        match text.to_ascii_lowercase().as_str() {
-            "true" | "1" | "yes" | "on" => Ok(true),
-            "false" | "0" | "no" | "off" => Ok(false),
-            _ => Err(Error::new(ErrorKind::Config, format!("{name} is {text:?}, which is neither true nor false"))),
-        }
-    }
-
-    fn aws(&self) -> BTreeMap<String, String> {
-        self.0
-            .iter()
-            .filter(|(name, _)| name.starts_with("AWS_"))
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect()
+/// The bundle that Metaflow's client would trust.
+fn certificates_of_metaflow(environment: &Environment) -> Result<Option<Vec<u8>>> {
+    let Some(setting) = environment.get("METAFLOW_S3_VERIFY_CERTIFICATE")? else { return Ok(None) };
+    match flag(&setting.value) {
+        Some(true) => Ok(None),
+        Some(false) => Err(setting.invalid("and certificates are always verified; give the path of a bundle to trust")),
+        None => match std::fs::read(&*setting.value) {
+            Ok(bundle) => Ok(Some(bundle)),
+            Err(error) => Err(setting.invalid("which could not be read").with_source(error)),
+        },
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::environment::tests::environment;
     use super::*;
-
-    fn environment(variables: &[(&str, &str)]) -> Environment {
-        Environment(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
-    }
 
     fn built(variables: &[(&str, &str)]) -> Result<Client> {
         Client::builder().build_in(&environment(variables))
@@ -440,15 +279,6 @@ mod tests {
         assert_eq!(client.parts().tmproot, PathBuf::from("/somewhere"));
         let client = Client::builder().concurrency(5).build_in(&environment(&variables)).unwrap();
         assert_eq!(client.parts().concurrency, 5);
-    }
-
-    #[test]
-    fn flags_have_the_usual_spellings() {
-        let environment = environment(&[("ON", "True"), ("ONE", "1"), ("OFF", "no"), ("ODD", "maybe")]);
-        assert!(environment.flag(None, "ON").unwrap() && environment.flag(None, "ONE").unwrap());
-        assert!(!environment.flag(None, "OFF").unwrap() && !environment.flag(None, "UNSET").unwrap());
-        assert!(!environment.flag(Some(false), "ON").unwrap());
-        assert!(environment.flag(None, "ODD").unwrap_err().to_string().contains("ODD"));
     }
 
     #[test]
@@ -481,22 +311,13 @@ mod tests {
             (&[("AWS_ENDPOINT_URL", "ftp://host")], "http:// or https://"),
             (&[("METAFLOW_S3_SERVER_SIDE_ENCRYPTION", "rot13")], "rot13"),
             (&[("AWS_ACCESS_KEY_ID", "AKID")], "AWS_SECRET_ACCESS_KEY"),
+            (&[("METAFLOW_S3_VERIFY_CERTIFICATE", "False")], "always verified"),
+            (&[("METAFLOW_S3_VERIFY_CERTIFICATE", "/no/such/bundle")], "/no/such/bundle"),
         ] {
             let error = built(variables).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Config);
             assert!(error.to_string().contains(named), "{error}");
         }
-    }
-
-    #[test]
-    fn an_endpoint_is_a_url_of_http() {
-        for wrong in ["", "localhost:9000", "http://", "http://host?x=y", "http://h st", "s3://bucket"] {
-            assert_eq!(parse_endpoint("the endpoint", wrong).unwrap_err().kind(), ErrorKind::Config, "{wrong}");
-        }
-        let endpoint = parse_endpoint("the endpoint", "https://host:9000/base/").unwrap();
-        assert_eq!((endpoint.authority.as_str(), endpoint.base.as_str()), ("host:9000", "/base"));
-        let error = parse_endpoint("the endpoint", "http://user:hunter2@host").unwrap_err();
-        assert!(!error.to_string().contains("hunter2"));
     }
 
     #[test]

@@ -1,0 +1,123 @@
+//! `get_recursive` and `get_all`.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
+
+use super::Operation;
+use super::get::{Settings, get, still_open};
+use super::listing::{Mode, in_byte_order, list};
+use super::many::{Many, collect, fan_out, numbered};
+use crate::error::{Error, ErrorKind, Result};
+use crate::object::S3Object;
+use crate::request::S3GetObject;
+use crate::s3::S3;
+
+/// Downloads of all that lies below some prefixes: a stream of objects as they complete, or awaited, a `Vec` with the prefixes
+/// in the order asked for and each one's keys in byte order. Made by [`S3::get_recursive`] and [`S3::get_all`].
+///
+/// `index()` tells which prefix an object belongs to, `prefix()` its URL, and `key()` the rest. The object of exactly the name
+/// that was asked for has nothing after the prefix: its `key()` is its URL, and it has no `prefix()`, as in Metaflow.
+///
+/// At most [`concurrency`](Self::concurrency) objects are under way or waiting to be taken, and as many prefixes are listed at
+/// a time, each one page ahead: a slow consumer holds back the downloads, and these the listings, and objects that are dropped
+/// as they come leave at most so many files on disk. Downloads under way go on while nobody polls the stream.
+///
+/// An error is an item: one of a listing ends its prefix, one of a download is that object's alone, and the stream goes on
+/// after either.
+///
+/// The settings are made before the first poll; later ones have no effect.
+///
+/// # Errors
+///
+/// Those of [`ListRecursive`](super::ListRecursive), and for each object one of those of [`Get`](super::Get); one that is
+/// removed between its listing and its download is [`NotFound`](ErrorKind::NotFound). Their `index()` is that of the prefix.
+/// Awaited, the first one, which cancels the rest. [`InvalidUrl`](ErrorKind::InvalidUrl) for a get_all without a root.
+///
+/// Who may list `2026/` but not `2026` itself (an IAM condition on `s3:prefix` can say that) is denied the question for the
+/// object of that name: ask for `2026/`, which means the directory alone.
+///
+/// # Cancellation
+///
+/// Dropping the stream, or the future, ends its requests and removes the files that were not taken; a write under way ends
+/// first.
+#[must_use = "a get_recursive does nothing unless it is polled or awaited"]
+pub struct GetRecursive {
+    s3: S3,
+    many: Many<(usize, String), S3Object>,
+    settings: Settings,
+}
+
+impl GetRecursive {
+    pub(crate) fn new(s3: S3, prefixes: Vec<String>) -> Self {
+        Self::of(s3, numbered(futures::stream::iter(prefixes).map(Ok)))
+    }
+
+    /// All below the root.
+    pub(crate) fn all(s3: S3) -> Self {
+        let root = if s3.s3root().is_some() {
+            Ok((0, String::new()))
+        } else {
+            let problem = "there is no root to get everything from; the scope has neither an s3root nor a run";
+            Err(Error::new(ErrorKind::InvalidUrl, problem).with_operation("get_all", None))
+        };
+        Self::of(s3, futures::stream::iter([root]))
+    }
+
+    fn of(s3: S3, prefixes: impl Stream<Item = Result<(usize, String)>> + Send + 'static) -> Self {
+        let settings = Settings { return_missing: false, return_info: false };
+        Self { s3, many: Many::new(prefixes), settings }
+    }
+
+    /// Whether content type, metadata, encryption and range come with each object. Default: false.
+    pub fn return_info(mut self, return_info: bool) -> Self {
+        self.settings.return_info = return_info;
+        self
+    }
+
+    /// How many objects are under way or waiting to be taken, and how many prefixes are listed at a time, at most. Default:
+    /// the scope's.
+    pub fn concurrency(mut self, objects: usize) -> Self {
+        self.many.set_concurrency(objects);
+        self
+    }
+
+    /// Whether the stream keeps the order of the prefixes, and within each one that of its listing, which is byte order but on
+    /// directory buckets; in place of the order of completion. Default: false.
+    pub fn ordered(mut self, ordered: bool) -> Self {
+        self.many.set_ordered(ordered);
+        self
+    }
+}
+
+impl Stream for GetRecursive {
+    type Item = Result<S3Object>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Self { s3, many, settings } = self.get_mut();
+        let next = many.poll_by(cx, s3.concurrency(), |prefixes, concurrency, ordered| {
+            let objects = list(s3.clone(), Mode::RecursiveWithNamesake, prefixes, concurrency, ordered);
+            let inputs = objects.map_ok(|object| (object.index(), S3GetObject::from(object))).boxed();
+            let (s3, settings) = (s3.clone(), *settings);
+            fan_out(inputs, concurrency, ordered, move |index, object| get(s3.clone(), index, object, settings))
+        });
+        next.map(|next| next.map(|outcome| outcome.and_then(|object| still_open(s3, object))))
+    }
+}
+
+impl IntoFuture for GetRecursive {
+    type Output = Result<Vec<S3Object>>;
+    type IntoFuture = Operation<Vec<S3Object>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        collect(self, in_byte_order)
+    }
+}
+
+impl fmt::Debug for GetRecursive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GetRecursive").field("s3", &self.s3).field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
