@@ -15,6 +15,7 @@ mod deletes;
 mod embedded;
 mod environment;
 mod faults;
+mod interop;
 mod listing;
 mod metadata;
 mod real_server;

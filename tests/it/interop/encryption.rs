@@ -11,9 +11,7 @@ use super::table::{Differences, Direction, Table};
 
 pub(super) async fn cases(interop: &Interop, table: &mut Table) {
     let item = &items()[4];
-    for (text, encryption) in
-        [("AES256", Encryption::Aes256), ("aws:kms", Encryption::AwsKms(KmsKey::default()))]
-    {
+    for (text, encryption) in [("AES256", Encryption::Aes256), ("aws:kms", Encryption::AwsKms(KmsKey::default()))] {
         they_encrypt(interop, table, text, item).await;
         we_encrypt(interop, table, text, encryption, item).await;
     }
@@ -82,10 +80,14 @@ async fn of_one_object(interop: &Interop, table: &mut Table) {
     theirs.call("put_many", json!({"key_objs": [object]})).await.unwrap();
     ours.put_many([S3PutObject::new("ours", "v").encryption(Encryption::Aes256)]).await.unwrap();
     let (of_theirs, of_ours) = (ours.info("theirs").await.unwrap(), ours.info("ours").await.unwrap());
-    table.case(Direction::ToRust, "S3PutObject(encryption=\"AES256\"): Metaflow stores it without, s3flow with", |case| {
-        case.equal("Metaflow's", of_theirs.encryption(), None);
-        case.equal("ours", of_ours.encryption(), Some("AES256"));
-    });
+    table.case(
+        Direction::ToRust,
+        "S3PutObject(encryption=\"AES256\"): Metaflow stores it without, s3flow with",
+        |case| {
+            case.equal("Metaflow's", of_theirs.encryption(), None);
+            case.equal("ours", of_ours.encryption(), Some("AES256"));
+        },
+    );
 }
 
 /// What Metaflow cannot ask for, it reads.

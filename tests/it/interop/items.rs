@@ -38,7 +38,8 @@ pub(super) fn items() -> Vec<Item> {
         Item::new("content type", "page.html").content_type("text/html; charset=utf-8"),
         Item::new("metadata: ASCII", "meta/ascii").metadata(json!({"owner": "me"})),
         Item::new("metadata: non-ASCII", "meta/unicode").metadata(json!({"café": "naïve ≠ 🦀", "名": "中文"})),
-        Item::new("metadata: spaces", "meta/spaces").metadata(json!({"two  in  name": "  before, between   and after  "})),
+        Item::new("metadata: spaces", "meta/spaces")
+            .metadata(json!({"two  in  name": "  before, between   and after  "})),
         Item::new("metadata: nested JSON", "meta/nested")
             .metadata(json!({"a": {"b": [1, -2.5, true, null, {"c": []}]}, "empty": {}})),
         Item::new("metadata: escapes", "meta/escapes").metadata(json!({"q": "\"\\/\u{8}\n\r\t\u{0}\u{7f}"})),

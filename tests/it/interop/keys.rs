@@ -44,11 +44,15 @@ async fn question_mark(interop: &Interop, table: &mut Table) {
     let stored = interop.stored_below("question/ours").await;
     let got = theirs.one("get", json!({"key": "put?v=1"})).await;
     let listed = theirs.many("list_recursive", json!({})).await.unwrap();
-    table.case(Direction::ToPython, "key with ?: s3flow stores it exactly; Metaflow lists it and cannot get it", |case| {
-        case.equal("boto3", stored, vec!["put?v=1"]);
-        case.equal("get", class(&got), Some("MetaflowS3NotFound"));
-        case.equal("listed", listed.iter().map(|object| object.key.as_str()).collect::<Vec<_>>(), vec!["put?v=1"]);
-    });
+    table.case(
+        Direction::ToPython,
+        "key with ?: s3flow stores it exactly; Metaflow lists it and cannot get it",
+        |case| {
+            case.equal("boto3", stored, vec!["put?v=1"]);
+            case.equal("get", class(&got), Some("MetaflowS3NotFound"));
+            case.equal("listed", listed.iter().map(|object| object.key.as_str()).collect::<Vec<_>>(), vec!["put?v=1"]);
+        },
+    );
 }
 
 async fn slashes_in_front(interop: &Interop, table: &mut Table) {
@@ -80,10 +84,14 @@ async fn slashes_in_front(interop: &Interop, table: &mut Table) {
     ours.put(&url, "v").await.unwrap();
     let head = interop.peer.boto("head_object", json!({"Bucket": interop.bucket, "Key": "/lead-of-ours"})).await;
     let got = theirs.one("get", json!({"key": url})).await;
-    table.case(Direction::ToPython, "URL of a key with a slash in front: s3flow stores it so; Metaflow cannot get it", |case| {
-        case.value("boto3", head);
-        case.equal("get", class(&got), Some("MetaflowS3NotFound"));
-    });
+    table.case(
+        Direction::ToPython,
+        "URL of a key with a slash in front: s3flow stores it so; Metaflow cannot get it",
+        |case| {
+            case.value("boto3", head);
+            case.equal("get", class(&got), Some("MetaflowS3NotFound"));
+        },
+    );
 }
 
 /// Metaflow's `info` strips quotes, and its `get` does not.
@@ -93,11 +101,15 @@ async fn quote_in_front(interop: &Interop, table: &mut Table) {
     theirs.call("put", json!({"key": url, "obj": "v"})).await.unwrap();
     let (got, info) = (theirs.one("get", json!({"key": url})).await, theirs.one("info", json!({"key": url})).await);
     let of_ours = ours.info(&url).await;
-    table.case(Direction::Both, "key with a quote in front: Metaflow gets it and has no info of it; s3flow has both", |case| {
-        case.equal("get", class(&got), None);
-        case.equal("info", class(&info), Some("MetaflowS3NotFound"));
-        case.equal("ours", kind(&of_ours), None);
-    });
+    table.case(
+        Direction::Both,
+        "key with a quote in front: Metaflow gets it and has no info of it; s3flow has both",
+        |case| {
+            case.equal("get", class(&got), None);
+            case.equal("info", class(&info), Some("MetaflowS3NotFound"));
+            case.equal("ours", kind(&of_ours), None);
+        },
+    );
 }
 
 /// Metaflow drops tabs and line feeds of URLs.

@@ -73,7 +73,8 @@ impl Peer {
     async fn ask(&self, request: Value) -> Result<Value, Raised> {
         let mut pipes = self.pipes.lock().await;
         pipes.requests.write_all(format!("{request}\n").as_bytes()).await.unwrap();
-        let line = pipes.answers.next_line().await.unwrap().expect("the peer answers; its errors are on standard error");
+        let line =
+            pipes.answers.next_line().await.unwrap().expect("the peer answers; its errors are on standard error");
         match serde_json::from_str(&line).unwrap() {
             Value::Object(mut answer) if answer.contains_key("ok") => Ok(answer.remove("ok").unwrap()),
             raised => Err(serde_json::from_value(raised).unwrap()),

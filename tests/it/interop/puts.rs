@@ -51,7 +51,8 @@ async fn they_put(interop: &Interop, table: &mut Table, method: &str, items: &[(
         }
     } else {
         let objects = items.iter().map(|(item, path)| {
-            let (field, value) = if method == "put_many" { ("value", bytes(&item.body)) } else { ("path", json!(path)) };
+            let (field, value) =
+                if method == "put_many" { ("value", bytes(&item.body)) } else { ("path", json!(path)) };
             let mut object = json!({
                 "key": item.key, "content_type": item.content_type, "metadata": item.metadata,
             });

@@ -55,12 +55,14 @@ async fn ranges(interop: &Interop, table: &mut Table) {
             texts.push(object.text().await.unwrap());
         }
         let name = |number: Option<i64>| number.map_or_else(|| "none".to_owned(), |number| number.to_string());
-        let case = format!("range: offset {}, length {}: get, get_many", name(offset.map(u64::cast_signed)), name(length));
+        let case =
+            format!("range: offset {}, length {}: get, get_many", name(offset.map(u64::cast_signed)), name(length));
         table.case(Direction::Both, case, |case| {
             let (start, count) = (bytes.start as u64, bytes.len() as u64);
             case.equal("ours", texts, vec![text, text]);
             for object in our_single.iter().chain([&our_object]) {
-                let range = object.range_info().map(|range| (range.total_size, range.request_offset, range.request_length));
+                let range =
+                    object.range_info().map(|range| (range.total_size, range.request_offset, range.request_length));
                 case.equal("range_info", range, Some((10, start, count)));
                 case.equal("size", object.size(), Some(count));
                 case.equal("metadata", object.metadata(), json!({"k": "v"}).as_object());
@@ -80,17 +82,25 @@ async fn ranges_that_differ(interop: &Interop, table: &mut Table) {
     let (our, their) = asked(Some(2), Some(-3));
     let their_object = theirs.one("get", json!({"key": their})).await;
     let our_text = ours.get(our).await.unwrap().text().await.unwrap();
-    table.case(Direction::Both, "range: offset 2, length -3: Metaflow gets the last 3 bytes, s3flow from 2 to the end", |case| {
-        case.equal("s3flow", our_text, "23456789");
-        if let Some(object) = case.value("get", their_object) {
-            case.equal("Metaflow", object.text.as_deref(), Some("789"));
-        }
-    });
+    table.case(
+        Direction::Both,
+        "range: offset 2, length -3: Metaflow gets the last 3 bytes, s3flow from 2 to the end",
+        |case| {
+            case.equal("s3flow", our_text, "23456789");
+            if let Some(object) = case.value("get", their_object) {
+                case.equal("Metaflow", object.text.as_deref(), Some("789"));
+            }
+        },
+    );
     let (our, their) = asked(Some(10), Some(1));
     let their_object = theirs.one("get", json!({"key": their})).await;
     let our_object = ours.get(our).await;
     table.case(Direction::Both, "range: behind the end: refused by get", |case| {
-        case.equal("Metaflow", their_object.map_err(|raised| raised.class).err().as_deref(), Some("MetaflowS3InvalidRange"));
+        case.equal(
+            "Metaflow",
+            their_object.map_err(|raised| raised.class).err().as_deref(),
+            Some("MetaflowS3InvalidRange"),
+        );
         case.equal("s3flow", our_object.map_err(|error| error.kind()).err(), Some(ErrorKind::InvalidRange));
     });
     ours.put("empty", "").await.unwrap();
@@ -98,7 +108,11 @@ async fn ranges_that_differ(interop: &Interop, table: &mut Table) {
     let their_object = theirs.one("get", json!({"key": their})).await;
     let our_object = ours.get(S3GetObject::new("empty").length(1)).await;
     table.case(Direction::Both, "range: of an empty object: refused by get", |case| {
-        case.equal("Metaflow", their_object.map_err(|raised| raised.class).err().as_deref(), Some("MetaflowS3InvalidRange"));
+        case.equal(
+            "Metaflow",
+            their_object.map_err(|raised| raised.class).err().as_deref(),
+            Some("MetaflowS3InvalidRange"),
+        );
         case.equal("s3flow", our_object.map_err(|error| error.kind()).err(), Some(ErrorKind::InvalidRange));
     });
 }
@@ -147,10 +161,18 @@ async fn missing(interop: &Interop, table: &mut Table) {
         table.case(Direction::Both, format!("{method} with missing keys, each twice, return_missing"), |case| {
             let expected = keys.map(|key| (key.to_owned(), key == "there")).to_vec();
             if let Some(theirs) = case.value("Metaflow", objects) {
-                case.equal("Metaflow", theirs.into_iter().map(|theirs| (theirs.key, theirs.exists)).collect::<Vec<_>>(), expected.clone());
+                case.equal(
+                    "Metaflow",
+                    theirs.into_iter().map(|theirs| (theirs.key, theirs.exists)).collect::<Vec<_>>(),
+                    expected.clone(),
+                );
             }
             if let Some(ours) = case.value("s3flow", ours) {
-                case.equal("s3flow", ours.iter().map(|ours| (ours.key().to_owned(), ours.exists())).collect::<Vec<_>>(), expected);
+                case.equal(
+                    "s3flow",
+                    ours.iter().map(|ours| (ours.key().to_owned(), ours.exists())).collect::<Vec<_>>(),
+                    expected,
+                );
             }
         });
     }
@@ -164,7 +186,11 @@ async fn without_info(interop: &Interop, table: &mut Table) {
     let our_many = ours.get_many(["there"]).return_info(false).await.unwrap();
     table.case(Direction::Both, "return_info=False: get, get_many", |case| {
         for object in [&single].into_iter().chain(&many) {
-            case.equal("Metaflow", (object.has_info, object.content_type.as_deref(), object.last_modified), (false, None, None));
+            case.equal(
+                "Metaflow",
+                (object.has_info, object.content_type.as_deref(), object.last_modified),
+                (false, None, None),
+            );
             case.equal("Metaflow", object.text.as_deref(), Some("v"));
         }
         for object in [&our_single].into_iter().chain(&our_many) {
@@ -181,12 +207,16 @@ async fn text(interop: &Interop, table: &mut Table) {
     let object = theirs.one("get", json!({"key": "latin"})).await;
     let got = ours.get("latin").await.unwrap();
     let (text, blob) = (got.text().await, got.blob().await);
-    table.case(Direction::Both, "text that is not UTF-8: Metaflow replaces, s3flow's text() is an error, blob() is not", |case| {
-        if let Some(object) = case.value("get", object) {
-            case.equal("Metaflow", object.text.as_deref(), Some("ab\u{fffd}cd"));
-            case.equal("Metaflow's blob", object.blob, Some(said(value)));
-        }
-        case.equal("s3flow", text.map_err(|error| error.kind()), Err(ErrorKind::InvalidObject));
-        case.equal("s3flow's blob", blob.map_err(|error| error.to_string()).as_deref(), Ok(value.as_slice()));
-    });
+    table.case(
+        Direction::Both,
+        "text that is not UTF-8: Metaflow replaces, s3flow's text() is an error, blob() is not",
+        |case| {
+            if let Some(object) = case.value("get", object) {
+                case.equal("Metaflow", object.text.as_deref(), Some("ab\u{fffd}cd"));
+                case.equal("Metaflow's blob", object.blob, Some(said(value)));
+            }
+            case.equal("s3flow", text.map_err(|error| error.kind()), Err(ErrorKind::InvalidObject));
+            case.equal("s3flow's blob", blob.map_err(|error| error.to_string()).as_deref(), Ok(value.as_slice()));
+        },
+    );
 }

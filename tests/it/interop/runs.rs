@@ -23,15 +23,30 @@ pub(super) async fn cases(interop: &Interop, table: &mut Table) {
     interop.peer.boto("create_bucket", json!({"Bucket": elsewhere})).await.unwrap();
     for (case, theirs, ours, root) in [
         ("run", run(json!({})), ours(), interop.root("runs/TrainFlow/1234")),
-        ("run, prefix", run(json!({"prefix": "other/prefix"})), ours().prefix("other/prefix"), format!("{second}/TrainFlow/1234")),
-        ("run, bucket", run(json!({"bucket": elsewhere})), ours().bucket(elsewhere), format!("s3://{elsewhere}/runs/TrainFlow/1234")),
+        (
+            "run, prefix",
+            run(json!({"prefix": "other/prefix"})),
+            ours().prefix("other/prefix"),
+            format!("{second}/TrainFlow/1234"),
+        ),
+        (
+            "run, bucket",
+            run(json!({"bucket": elsewhere})),
+            ours().bucket(elsewhere),
+            format!("s3://{elsewhere}/runs/TrainFlow/1234"),
+        ),
         (
             "run, bucket, prefix",
             run(json!({"bucket": elsewhere, "prefix": "p"})),
             ours().bucket(elsewhere).prefix("p"),
             format!("s3://{elsewhere}/p/TrainFlow/1234"),
         ),
-        ("run wins over s3root", run(json!({"s3root": format!("s3://{bucket}/not/here")})), ours().s3root(format!("s3://{bucket}/not/here")), interop.root("runs/TrainFlow/1234")),
+        (
+            "run wins over s3root",
+            run(json!({"s3root": format!("s3://{bucket}/not/here")})),
+            ours().s3root(format!("s3://{bucket}/not/here")),
+            interop.root("runs/TrainFlow/1234"),
+        ),
     ] {
         both_ways(table, case, &theirs, &ours.build().unwrap(), &root).await;
     }

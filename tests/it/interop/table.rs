@@ -56,12 +56,7 @@ fn short(value: &impl fmt::Debug) -> String {
 }
 
 impl Table {
-    pub(super) fn case(
-        &mut self,
-        direction: Direction,
-        case: impl Into<String>,
-        check: impl FnOnce(&mut Differences),
-    ) {
+    pub(super) fn case(&mut self, direction: Direction, case: impl Into<String>, check: impl FnOnce(&mut Differences)) {
         let mut differences = Differences::default();
         check(&mut differences);
         self.close(direction, case, differences);
@@ -76,7 +71,8 @@ impl Table {
     pub(super) fn conclude(self) {
         let mut text = String::new();
         for (number, Row { direction, case, outcome }) in (1..).zip(&self.rows) {
-            let result = outcome.as_ref().map_or_else(|differences| format!("FAILED: {differences}"), |()| "ok".to_owned());
+            let result =
+                outcome.as_ref().map_or_else(|differences| format!("FAILED: {differences}"), |()| "ok".to_owned());
             writeln!(text, "{number:>4}  {direction:<18}  {case:<80}  {result}").unwrap();
         }
         let passed = self.rows.iter().filter(|row| row.outcome.is_ok()).count();

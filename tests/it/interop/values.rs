@@ -136,7 +136,11 @@ async fn not_json(interop: &Interop, table: &mut Table) {
     let text = object.text().await.unwrap();
     let raised = theirs.one("get", json!({"key": "foreign"})).await;
     table.case(Direction::Both, "metadata that is not JSON: Metaflow's get raises, s3flow's has no metadata", |case| {
-        case.equal("Metaflow", raised.map(|object| object.url).map_err(|raised| raised.class), Err("JSONDecodeError".to_owned()));
+        case.equal(
+            "Metaflow",
+            raised.map(|object| object.url).map_err(|raised| raised.class),
+            Err("JSONDecodeError".to_owned()),
+        );
         case.equal("metadata", object.metadata(), None);
         case.equal("text", text, "v");
     });
