@@ -52,6 +52,10 @@ PROPERTIES = [
 ]
 
 
+# Bytes.
+MANY = 65_536
+
+
 def decode(value):
     if isinstance(value, list):
         return [decode(item) for item in value]
@@ -79,10 +83,12 @@ def decode(value):
 
 def encode(value):
     if isinstance(value, S3Object):
-        return {name: encode(getattr(value, name)) for name in PROPERTIES}
+        # The text of many bytes says no more than their digest.
+        names = [name for name in PROPERTIES if name != "text" or (value.size or 0) <= MANY]
+        return {name: encode(getattr(value, name)) for name in names}
     if isinstance(value, RangeInfo):
         return dict(value._asdict())
-    if isinstance(value, bytes) and len(value) > 65_536:
+    if isinstance(value, bytes) and len(value) > MANY:
         return {"$md5": hashlib.md5(value).hexdigest(), "length": len(value)}
     if isinstance(value, bytes):
         return {"$bytes": base64.b64encode(value).decode()}

@@ -128,12 +128,14 @@ async fn missing(interop: &Interop, table: &mut Table) {
         } else {
             (ours.info("gone").await, ours.info("gone").return_missing(true).await)
         };
+        let url = interop.root("missing/gone");
         table.case(Direction::Both, format!("{method} of a missing key"), |case| {
-            case.equal("Metaflow", raised.map_err(|raised| raised.class).err().as_deref(), Some("MetaflowS3NotFound"));
-            case.equal("s3flow", error.map_err(|error| error.kind()).err(), Some(ErrorKind::NotFound));
+            let raised = raised.err().map(|raised| (raised.class, raised.text));
+            case.equal("Metaflow", raised, Some(("MetaflowS3NotFound".to_owned(), url.clone())));
+            let error = error.err().map(|error| (error.kind(), error.url().map(str::to_owned)));
+            case.equal("s3flow", error, Some((ErrorKind::NotFound, Some(url.clone()))));
         });
         table.case(Direction::Both, format!("{method} of a missing key, return_missing"), |case| {
-            let url = interop.root("missing/gone");
             if let Some(theirs) = case.value("Metaflow", missing) {
                 case.equal("Metaflow", (theirs.exists, theirs.size, theirs.has_info), (false, None, false));
                 case.equal("Metaflow", (theirs.url, theirs.key.as_str()), (url.clone(), "gone"));
