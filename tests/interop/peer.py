@@ -107,7 +107,8 @@ def answer(request):
     arguments = decode(request.get("args", {}))
     if "boto" in request:
         return encode(getattr(witness(), request["boto"])(**arguments))
-    with S3(**decode(request.get("s3", {}))) as s3:
+    # Made once: boto3 takes longer to make a client than to ask one.
+    with S3(**decode(request.get("s3", {})), external_client=SHARED) as s3:
         # An object's file goes with the scope.
         return encode(getattr(s3, request["call"])(**arguments))
 
@@ -135,7 +136,8 @@ def main():
 if __name__ == "__main__":
     import boto3
     from metaflow import S3
-    from metaflow.plugins.datatools.s3.s3 import RangeInfo, S3GetObject, S3Object, S3PutObject
+    from metaflow.plugins.datatools.s3.s3 import RangeInfo, S3Client, S3GetObject, S3Object, S3PutObject
 
     CLIENT = None
+    SHARED = S3Client()
     main()

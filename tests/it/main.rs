@@ -18,6 +18,8 @@ mod faults;
 mod interop;
 mod listing;
 mod metadata;
+mod metaflow_defects;
+mod parity;
 mod real_server;
 mod scopes;
 mod secrets;
