@@ -20,7 +20,7 @@ use clap::error::ErrorKind as UsageError;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt as _, Stream, StreamExt as _};
-use s3flow::{Client, ErrorKind, PutReceipt, S3, S3GetObject, S3Object};
+use s3flow::{Client, ErrorKind, PutReceipt, PutValue, S3, S3GetObject, S3Object};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader, BufWriter, Stdout};
 
@@ -56,6 +56,9 @@ struct Options {
     /// What keys are relative to: s3://bucket or s3://bucket/prefix
     #[arg(long, global = true, value_name = "URL")]
     s3root: Option<String>,
+    /// What keys are relative to: the data of a Metaflow run, Flow/RunId
+    #[arg(long, global = true, value_name = "FLOW/RUN", conflicts_with = "s3root")]
+    run: Option<String>,
     /// The URL of an S3 service other than AWS's, such as http://127.0.0.1:9000
     #[arg(long, global = true, value_name = "URL")]
     endpoint: Option<String>,
@@ -258,6 +261,9 @@ fn connect(options: &Options) -> s3flow::Result<S3> {
     if let Some(s3root) = &options.s3root {
         s3 = s3.s3root(s3root);
     }
+    if let Some(run) = &options.run {
+        s3 = s3.run(run);
+    }
     s3.build()
 }
 
@@ -390,7 +396,7 @@ async fn put(s3: &S3, mut asked: Put, inputs: Inputs, output: &mut Output, concu
 }
 
 async fn put_one(s3: &S3, key: &str, file: &Path, taken: bool, asked: &Put) -> Result<PutReceipt, Problem> {
-    let value = read(file, taken).await.map_err(|problem| Problem::Local(format!("put {key:?}: {problem}")))?;
+    let value = value(file, taken).map_err(|problem| Problem::Local(format!("put {key:?}: {problem}")))?;
     let mut put = s3.put(key, value).overwrite(!asked.no_overwrite);
     if let Some(content_type) = &asked.content_type {
         put = put.content_type(content_type);
@@ -729,18 +735,12 @@ impl Inputs {
     }
 }
 
-/// The bytes of a file, or of stdin unless that is taken. They are in memory until they are stored.
-async fn read(file: &Path, taken: bool) -> Result<Vec<u8>, Problem> {
-    if file != Path::new("-") {
-        return tokio::fs::read(file).await.map_err(|error| Problem::Local(format!("{}: {error}", file.display())));
-    }
-    if taken {
-        return Err(Problem::Local("stdin (-) can be read once".to_owned()));
-    }
-    let mut bytes = Vec::new();
-    match tokio::io::stdin().read_to_end(&mut bytes).await {
-        Ok(_) => Ok(bytes),
-        Err(error) => Err(Problem::Local(format!("stdin: {error}"))),
+/// A file, or stdin unless that is taken; read while it is stored, however long it is.
+fn value(file: &Path, taken: bool) -> Result<PutValue, Problem> {
+    match file.to_str() {
+        Some("-") if taken => Err(Problem::Local("stdin (-) can be read once".to_owned())),
+        Some("-") => Ok(PutValue::reader(tokio::io::stdin())),
+        _ => Ok(PutValue::file(file)),
     }
 }
 

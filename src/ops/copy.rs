@@ -121,7 +121,7 @@ async fn copy(s3: &S3, index: usize, prepared: Prepared) -> Result<PutReceipt> {
 ///
 /// # Errors
 ///
-/// Each item: one of those of [`Copy`]. Awaited, the first one, which cancels the rest. A concurrency of 0 is one
+/// Each item: one of those of [`Copy`](struct@Copy). Awaited, the first one, which cancels the rest. A concurrency of 0 is one
 /// [`Config`](crate::ErrorKind::Config) error without an index.
 ///
 /// # Cancellation

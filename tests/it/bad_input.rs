@@ -37,13 +37,21 @@ async fn what_is_no_address_is_refused_by_every_operation() {
             s3.put(key, "v").await.unwrap_err(),
             s3.put_many([(key, "v")]).await.unwrap_err(),
             s3.info(key).await.unwrap_err(),
+            s3.info_many([key]).await.unwrap_err(),
+            s3.exists(key).await.unwrap_err(),
         ] {
             assert_refused(&error, ErrorKind::InvalidUrl, named);
         }
     }
     for (s3, prefix, named) in [(&urls, "relative", "relative"), (bucket_root, "s3://bucket/x", "relative to the root")]
     {
-        assert_refused(&s3.list_recursive([prefix]).await.unwrap_err(), ErrorKind::InvalidUrl, named);
+        for error in [
+            s3.list_recursive([prefix]).await.unwrap_err(),
+            s3.list_paths([prefix]).await.unwrap_err(),
+            s3.get_recursive([prefix]).await.unwrap_err(),
+        ] {
+            assert_refused(&error, ErrorKind::InvalidUrl, named);
+        }
     }
     assert!(fixture.server.log().is_empty());
     assert_eq!(fixture.files(), 0);

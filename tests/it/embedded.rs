@@ -44,6 +44,8 @@ async fn keys_and_listings_are_the_same_in_pages_of_any_size() {
         assert_eq!(listed.iter().map(|object| object.key()).collect::<Vec<_>>(), keys);
         cases::objects::a_prefix_is_a_directory(&place).await;
         cases::objects::a_listing_of_several_pages_is_whole(&place).await;
+        cases::lists::paths_are_the_next_level_with_empty_objects_and_markers(&place).await;
+        cases::lists::a_recursive_get_takes_the_object_of_exactly_that_name_too(&place).await;
     }
 }
 

@@ -67,7 +67,7 @@ impl Interop {
 }
 
 #[tokio::test]
-async fn what_metaflow_writes_s3flow_reads_and_the_other_way_round() {
+async fn each_side_reads_what_the_other_wrote() {
     let Some(interop) = Interop::new() else {
         eprintln!("skipped: S3FLOW_TEST_PEER is not set; tests/interop/run sets it");
         return;

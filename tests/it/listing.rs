@@ -34,6 +34,24 @@ async fn awaited_the_prefixes_come_in_the_order_asked() {
 }
 
 #[tokio::test]
+async fn objects_and_prefixes_come_in_one_byte_order_in_pages_of_any_size() {
+    let keys = ["d/a", "d/a-", "d/a/1", "d/a/2", "d/a0", "d/b/1", "d/b/2", "d/b/3", "d/c", "d/é/x"];
+    let level = ["a", "a-", "a/", "a0", "b/", "c", "é/"];
+    for page_size in [1, 2, 3, 1000] {
+        let fixture = with_pages_of(page_size, &[], 0).await;
+        for key in keys {
+            fixture.server.put_object("bucket", key, "x");
+        }
+        let paths = fixture.s3.list_paths(["d", "d"]).ordered(true);
+        let streamed: Vec<_> = paths.map_ok(|path| (path.index(), path.key().to_owned())).try_collect().await.unwrap();
+        let expected: Vec<_> = [0, 1].iter().flat_map(|index| level.map(|key| (*index, key.to_owned()))).collect();
+        assert_eq!(streamed, expected);
+        let awaited = fixture.s3.list_paths(["d", "d"]).await.unwrap();
+        assert!(awaited.iter().map(|path| (path.index(), path.key().to_owned())).eq(expected));
+    }
+}
+
+#[tokio::test]
 async fn a_listing_runs_one_page_ahead_and_no_further() {
     let fixture = with_pages_of(10, &["a"], 100).await;
     let mut listing = fixture.s3.list_recursive(["a"]);

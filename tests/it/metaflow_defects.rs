@@ -13,7 +13,8 @@ async fn a_put_many_into_a_missing_bucket_is_an_error_for_every_object() {
     let fixture = Fixture::new().await;
     let s3 = fixture.scope().s3root("s3://no-such-bucket/x").build().unwrap();
     for overwrite in [true, false] {
-        let outcomes = futures::StreamExt::collect::<Vec<_>>(s3.put_many([("a", "1"), ("b", "2")]).overwrite(overwrite)).await;
+        let outcomes =
+            futures::StreamExt::collect::<Vec<_>>(s3.put_many([("a", "1"), ("b", "2")]).overwrite(overwrite)).await;
         let kinds: Vec<_> = outcomes.into_iter().map(|outcome| outcome.unwrap_err().kind()).collect();
         assert_eq!(kinds, [ErrorKind::NoSuchBucket; 2]);
     }
@@ -64,7 +65,8 @@ async fn a_missing_bucket_is_an_error_with_return_missing_too() {
 #[tokio::test]
 async fn question_marks_tabs_and_quotes_belong_to_the_key() {
     let fixture = Fixture::new().await;
-    let keys = ["a", "a?v=1", "a?v=2", "a\tb", "ab", "a\nb", "\"a\"", "//a", "a/"].map(|key| format!("s3://bucket/{key}"));
+    let keys =
+        ["a", "a?v=1", "a?v=2", "a\tb", "ab", "a\nb", "\"a\"", "//a", "a/"].map(|key| format!("s3://bucket/{key}"));
     let s3 = fixture.scope().build().unwrap();
     s3.put_many(keys.iter().map(|key| (key, key))).await.unwrap();
     for (key, object) in keys.iter().zip(s3.get_many(&keys).await.unwrap()) {

@@ -51,6 +51,11 @@ async fn after_close_every_operation_is_closed_and_sends_nothing() {
         fixture.s3.put_many([("k", "v")]).await.unwrap_err(),
         fixture.s3.info("k").await.unwrap_err(),
         fixture.s3.list_recursive([""]).await.unwrap_err(),
+        fixture.s3.list_paths([""]).await.unwrap_err(),
+        fixture.s3.get_recursive(["k"]).await.unwrap_err(),
+        fixture.s3.get_all().await.unwrap_err(),
+        fixture.s3.info_many(["k"]).await.unwrap_err(),
+        fixture.s3.exists("k").await.unwrap_err(),
     ] {
         assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
     }

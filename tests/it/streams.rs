@@ -96,6 +96,9 @@ async fn empty_input_is_an_empty_stream_and_no_request() {
     assert_eq!(fixture.s3.get_many(Vec::<String>::new()).await.unwrap().len(), 0);
     assert!(fixture.s3.get_many(Vec::<String>::new()).next().await.is_none());
     assert_eq!(fixture.s3.put_many(Vec::<(String, String)>::new()).await.unwrap().len(), 0);
+    assert_eq!(fixture.s3.info_many(Vec::<String>::new()).await.unwrap().len(), 0);
+    assert_eq!(fixture.s3.list_paths(Vec::<String>::new()).await.unwrap().len(), 0);
+    assert_eq!(fixture.s3.get_recursive(Vec::<String>::new()).await.unwrap().len(), 0);
     assert!(fixture.server.log().is_empty());
     assert_eq!(fixture.files(), 0);
 }
@@ -113,6 +116,27 @@ async fn an_endless_input_is_read_no_further_than_the_concurrency() {
     let taken: Vec<_> = fixture.s3.get_from(keys).concurrency(4).take(10).try_collect().await.unwrap();
     assert_eq!(taken.len(), 10);
     assert!(read.load(Ordering::Relaxed) <= 14, "{read:?}");
+}
+
+#[tokio::test]
+async fn infos_of_a_long_stream_are_asked_for_as_they_are_taken() {
+    let server = S3Server::builder().bucket("bucket").log(false).start().await.unwrap();
+    let fixture = Fixture::of(server);
+    fixture.put_numbered(10);
+    let read = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&read);
+    let keys = stream::iter(0..2_000).map(move |number: usize| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        format!("k{}", number % 11)
+    });
+    let mut infos = fixture.s3.info_from(keys).return_missing(true).concurrency(16);
+    let (mut taken, mut missing) = (0, 0);
+    while let Some(info) = infos.try_next().await.unwrap() {
+        taken += 1;
+        missing += usize::from(!info.exists());
+        assert!(read.load(Ordering::Relaxed) <= taken + 16);
+    }
+    assert_eq!((taken, missing, fixture.files()), (2_000, 181, 0));
 }
 
 #[tokio::test]
@@ -253,6 +277,9 @@ async fn zero_concurrency_is_an_error_and_not_a_hang() {
         fixture.s3.get_many(["k"]).concurrency(0).await.unwrap_err(),
         fixture.s3.put_many([("k", "v")]).concurrency(0).await.unwrap_err(),
         fixture.s3.list_recursive([""]).concurrency(0).await.unwrap_err(),
+        fixture.s3.list_paths([""]).concurrency(0).await.unwrap_err(),
+        fixture.s3.get_recursive([""]).concurrency(0).await.unwrap_err(),
+        fixture.s3.info_many(["k"]).concurrency(0).await.unwrap_err(),
     ] {
         assert_eq!(error.kind(), ErrorKind::Config);
         assert!(error.to_string().contains("concurrency"), "{error}");

@@ -4,7 +4,7 @@
 
 mod clients;
 mod content;
-mod large;
+mod footprint;
 mod process;
 mod server;
 mod table;
@@ -46,6 +46,16 @@ enum Command {
         #[arg(long, default_value = "1GiB", value_parser = parse_size)]
         size: u64,
     },
+    /// Memory, CPU and wall time of one PUT of a stream that does not say how long it is.
+    OneStream {
+        #[arg(long, default_value = "3GiB", value_parser = parse_size)]
+        size: u64,
+    },
+    /// Memory, CPU and wall time of an info_from of many keys.
+    InfoMany {
+        #[arg(long, default_value_t = 100_000)]
+        objects: u64,
+    },
     /// The server of the tests, for a load generator: unsigned requests are allowed, one object of 1 KiB, until stdin ends.
     Serve,
     /// What the processes that this one starts do.
@@ -57,9 +67,13 @@ fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::GetMany { objects, size, concurrency, repeat } => table::get_many(objects, size, concurrency, repeat),
         Command::OneLarge { size } => table::one_large(size),
+        Command::OneStream { size } => table::one_stream(size),
+        Command::InfoMany { objects } => table::info_many(objects),
         Command::Serve => process::run(server::serve_anyone()),
         Command::Role { role: Role::Server } => process::answer(server::serve),
         Command::Role { role: Role::GetMany } => process::answer(clients::get_many),
-        Command::Role { role: Role::OneLarge } => process::answer(large::get_one),
+        Command::Role { role: Role::OneLarge } => process::answer(footprint::get_one),
+        Command::Role { role: Role::OneStream } => process::answer(footprint::put_stream),
+        Command::Role { role: Role::InfoMany } => process::answer(footprint::info_many),
     }
 }

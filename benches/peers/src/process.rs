@@ -14,6 +14,8 @@ pub(crate) enum Role {
     Server,
     GetMany,
     OneLarge,
+    OneStream,
+    InfoMany,
 }
 
 /// Both clients follow the proxies of the environment; here they would be part of what is measured.

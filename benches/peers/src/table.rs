@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::clients::{self, Kind};
 use crate::content::show_size;
-use crate::large;
+use crate::footprint;
 use crate::process::{Role, ask};
 use crate::server::{Objects, Target};
 
@@ -57,12 +57,26 @@ pub(crate) fn get_many(objects: u64, size: u64, concurrency: usize, repeat: usiz
 }
 
 pub(crate) fn one_large(size: u64) -> Result<()> {
-    let (target, server) = ask::<Target>(Role::Server, &Objects { objects: 1, size })?;
-    let (report, _) = ask::<large::Report>(Role::OneLarge, &large::Job { target, size })?;
+    let what = format!("one GET of {}; files below {}", show_size(size), std::env::temp_dir().display());
+    footprint(&what, &Objects { objects: 1, size }, Role::OneLarge, size)
+}
+
+pub(crate) fn one_stream(size: u64) -> Result<()> {
+    let what = format!("one PUT of a stream of {}", show_size(size));
+    footprint(&what, &Objects { objects: 0, size: 0 }, Role::OneStream, size)
+}
+
+pub(crate) fn info_many(objects: u64) -> Result<()> {
+    footprint(&format!("info_from of {objects} keys"), &Objects { objects, size: 8 }, Role::InfoMany, objects)
+}
+
+fn footprint(what: &str, stored: &Objects, role: Role, amount: u64) -> Result<()> {
+    let (target, server) = ask::<Target>(Role::Server, stored)?;
+    let (report, _) = ask::<footprint::Report>(role, &footprint::Job { target, amount })?;
     drop(server);
-    let large::Report { idle, peak, get } = report;
+    let footprint::Report { idle, peak, spent } = report;
     let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-    println!("one GET of {} with s3flow; files below {}\n", show_size(size), std::env::temp_dir().display());
+    println!("{what}, with s3flow\n");
     println!("| idle RSS, MiB | peak RSS, MiB | above idle, MiB | CPU, s | wall, s |");
     println!("|---|---|---|---|---|");
     println!(
@@ -70,8 +84,8 @@ pub(crate) fn one_large(size: u64) -> Result<()> {
         mebibytes(idle),
         mebibytes(peak),
         mebibytes(peak.saturating_sub(idle)),
-        get.cpu.total(),
-        get.wall
+        spent.cpu.total(),
+        spent.wall
     );
     Ok(())
 }

@@ -4,6 +4,7 @@ use s3flow::S3;
 
 pub(crate) mod copies;
 pub(crate) mod deletes;
+pub(crate) mod lists;
 pub(crate) mod objects;
 pub(crate) mod uploads;
 
@@ -44,6 +45,12 @@ macro_rules! every_case {
             copies::many_copies_have_an_outcome_each,
             copies::a_copy_is_of_the_object_that_was_asked_for,
             copies::a_large_object_can_be_copied,
+            lists::paths_are_the_next_level_with_empty_objects_and_markers,
+            lists::a_recursive_get_of_run_5_leaves_run_56_alone,
+            lists::a_recursive_get_takes_the_object_of_exactly_that_name_too,
+            lists::get_all_is_all_below_the_root,
+            lists::every_info_comes_in_its_place_and_a_missing_bucket_is_an_error,
+            lists::a_missing_bucket_is_an_error_of_every_listing_and_question,
             deletes::what_is_deleted_is_gone_and_missing_keys_are_no_error,
             deletes::thousands_are_deleted_as_they_are_listed,
             deletes::every_key_is_deleted_under_exactly_its_name,
