@@ -39,6 +39,10 @@ pub use crate::store::TlsRoots;
 #[doc = include_str!("../docs/design.md")]
 pub mod _design {}
 
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/metaflow-parity.md")]
+pub mod _metaflow_parity {}
+
 /// What users rely on when they move these types into tasks, axum bodies and tonic responses.
 const _: () = {
     const fn send<T: Send + 'static>() {}

@@ -330,6 +330,14 @@ mod tests {
         fs::read_dir(path).map_or(0, Iterator::count)
     }
 
+    #[test]
+    fn a_full_disk_and_a_used_up_quota_have_a_kind_of_their_own() {
+        let kind = |kind: io::ErrorKind| io_error("write", Path::new("/f"), kind.into()).kind();
+        assert_eq!(kind(io::ErrorKind::StorageFull), ErrorKind::InsufficientDiskSpace);
+        assert_eq!(kind(io::ErrorKind::QuotaExceeded), ErrorKind::InsufficientDiskSpace);
+        assert_eq!(kind(io::ErrorKind::PermissionDenied), ErrorKind::Io);
+    }
+
     async fn open(tmproot: &TempDir) -> (Arc<Scope>, Arc<Directory>) {
         let scope = Arc::new(Scope::new(tmproot.path().to_owned(), Workers::new()));
         let directory = scope.directory().await.unwrap();

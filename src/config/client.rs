@@ -431,6 +431,16 @@ mod tests {
     }
 
     #[test]
+    fn the_encryption_of_the_environment_is_that_of_every_scope() {
+        let encryption = |variables| built(variables).unwrap().parts().encryption.clone();
+        assert_eq!(encryption(&[]), None);
+        assert_eq!(encryption(&[("METAFLOW_S3_SERVER_SIDE_ENCRYPTION", "AES256")]), Some(Encryption::Aes256));
+        let client = Client::builder().encryption(Encryption::Aes256);
+        let client = client.build_in(&environment(&[("METAFLOW_S3_SERVER_SIDE_ENCRYPTION", "aws:kms")])).unwrap();
+        assert_eq!(client.parts().encryption, Some(Encryption::Aes256));
+    }
+
+    #[test]
     fn a_timeout_of_nothing_is_refused() {
         for builder in
             [Client::builder().idle_timeout(Duration::ZERO), Client::builder().connect_timeout(Duration::ZERO)]
