@@ -2,6 +2,7 @@
 //!
 //! Knows the store and files; nothing of roots, of batches, or of what a missing object means to the caller.
 
+mod buffers;
 mod conditional;
 mod copy;
 mod delete;

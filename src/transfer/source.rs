@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::StreamExt as _;
 
+use super::buffers::Buffers;
 use crate::blocking::blocking;
 use crate::error::{Error, ErrorKind, Result};
 use crate::request::{ByteStream, Source};
@@ -24,9 +25,8 @@ pub(super) enum Reading {
 pub(super) struct Gathering {
     stream: ByteStream,
     rest: Bytes,
-    /// Whether it has filled a part, so that the next one is likely to be as long.
-    filled: bool,
     ended: bool,
+    buffers: Buffers,
 }
 
 /// A file, and what it was when it was opened.
@@ -37,6 +37,7 @@ pub(super) struct OpenFile {
     was: Stamp,
     /// Bytes of its size that were not read yet.
     left: u64,
+    buffers: Buffers,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +52,7 @@ impl Reading {
             Source::Bytes(all) => Self::Bytes { rest: all.clone(), all },
             Source::File(path) => Self::File(blocking(move || OpenFile::open(path)).await?),
             Source::Stream(stream) => {
-                Self::Stream(Gathering { stream, rest: Bytes::new(), filled: false, ended: false })
+                Self::Stream(Gathering { stream, rest: Bytes::new(), ended: false, buffers: Buffers::default() })
             }
         })
     }
@@ -78,10 +79,10 @@ impl Reading {
             Self::File(file) => {
                 let (reader, path) = (Arc::clone(&file.file), file.path.clone());
                 // No further than the size: a file may grow faster than it is read.
-                let length = length.min(file.left);
-                let bytes = blocking(move || read(&reader, &path, length)).await?;
-                file.left -= bytes.len() as u64;
-                Ok(bytes)
+                let (length, buffer) = (length.min(file.left), file.buffers.take());
+                let read = blocking(move || read(&reader, &path, length, buffer)).await?;
+                file.left -= read.len() as u64;
+                Ok(file.buffers.lend(read))
             }
             Self::Stream(gathering) => gathering.next(length).await,
         }
@@ -96,9 +97,9 @@ impl Reading {
         let Self::File(file) = self else { return self.next(size).await };
         let (reader, path, was) = (Arc::clone(&file.file), file.path.clone(), file.was);
         blocking(move || {
-            let bytes = read(&reader, &path, size)?;
+            let bytes = read(&reader, &path, size, Vec::new())?;
             check_unchanged(&reader, &path, was, size - bytes.len() as u64)?;
-            Ok(bytes)
+            Ok(bytes.into())
         })
         .await
     }
@@ -134,7 +135,7 @@ impl OpenFile {
         check_file(&path)?;
         let file = File::open(&path).map_err(|error| unreadable(&path, error))?;
         let was = Stamp::of(&file, &path)?;
-        Ok(Self { file: Arc::new(file), path, was, left: was.size })
+        Ok(Self { file: Arc::new(file), path, was, left: was.size, buffers: Buffers::default() })
     }
 }
 
@@ -164,11 +165,11 @@ fn check_regular(metadata: &std::fs::Metadata, path: &Path) -> Result<()> {
     Err(Error::new(ErrorKind::InvalidObject, format!("{} is {what}", path.display())))
 }
 
-/// Up to `length` bytes. Blocks.
-fn read(file: &File, path: &Path, length: u64) -> Result<Bytes> {
-    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
-    file.take(length).read_to_end(&mut bytes).map_err(|error| unreadable(path, error))?;
-    Ok(bytes.into())
+/// Up to `length` bytes, into `buffer`. Blocks.
+fn read(file: &File, path: &Path, length: u64, mut buffer: Vec<u8>) -> Result<Vec<u8>> {
+    buffer.reserve_exact(usize::try_from(length).unwrap_or(0));
+    file.take(length).read_to_end(&mut buffer).map_err(|error| unreadable(path, error))?;
+    Ok(buffer)
 }
 
 /// Blocks.
@@ -183,8 +184,7 @@ impl Gathering {
     /// Fills a buffer of its own: what a stream yields may be a byte, or a small piece of something large.
     async fn next(&mut self, length: u64) -> Result<Bytes> {
         let length = usize::try_from(length).unwrap_or(usize::MAX);
-        // Buffers of one size leave no holes in the memory behind them, as one does that grows.
-        let mut gathered = if self.filled { BytesMut::with_capacity(length) } else { BytesMut::new() };
+        let mut gathered = self.buffers.take();
         while gathered.len() < length {
             if self.rest.is_empty() {
                 if self.ended {
@@ -202,8 +202,7 @@ impl Gathering {
             let taken = self.rest.split_to(self.rest.len().min(length - gathered.len()));
             gathered.extend_from_slice(&taken);
         }
-        self.filled = gathered.len() == length;
-        Ok(gathered.freeze())
+        Ok(self.buffers.lend(gathered))
     }
 }
 
