@@ -26,10 +26,11 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteEx
 
 /// Get, put, list and ask about many S3 objects at once.
 ///
-/// Keys are relative to --s3root; without it they are whole s3://bucket/key URLs. They are used byte for byte.
+/// Keys are relative to --s3root or to the data of a --run; without either they are whole s3://bucket/key URLs. They are used
+/// byte for byte.
 ///
 /// Credentials, region and other settings come from the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION,
-/// METAFLOW_TEMPDIR and so on.
+/// METAFLOW_TEMPDIR and so on; what is Metaflow's also from its configuration files.
 #[derive(Parser)]
 #[command(name = "s3op", version, after_long_help = AFTER_HELP)]
 struct Cli {
@@ -86,7 +87,7 @@ Examples:
     Get(Get),
     /// Store files
     #[command(after_long_help = "\
-Each file is read into memory to be stored, as many at a time as --concurrency says.
+A file is read while it is stored, and must not change meanwhile.
 
 Examples:
   s3op put s3://bucket/a.csv a.csv --content-type text/csv --metadata owner=me
@@ -149,7 +150,7 @@ struct Put {
 
 #[derive(Args)]
 struct Ls {
-    /// What to list; nothing, with --s3root, is the root itself
+    /// What to list; nothing, with --s3root or --run, is the root itself
     #[arg(value_name = "PREFIX")]
     prefixes: Vec<String>,
 }
@@ -190,11 +191,11 @@ fn main() -> ExitCode {
 /// What cannot be said to clap, because global options may stand before or after the command.
 fn check_usage(cli: &Cli) -> Result<(), clap::Error> {
     let error = |kind, text: &str| Err(Cli::command().error(kind, text));
-    let Options { s3root, keys_from, json, .. } = &cli.options;
+    let Options { s3root, run, keys_from, json, .. } = &cli.options;
     let nothing = match &cli.command {
         Command::Get(get) => get.keys.is_empty(),
         Command::Info(info) => info.keys.is_empty(),
-        Command::Ls(ls) => ls.prefixes.is_empty() && s3root.is_none(),
+        Command::Ls(ls) => ls.prefixes.is_empty() && s3root.is_none() && run.is_none(),
         Command::Put(put) if put.pairs.len() % 2 != 0 => {
             return error(UsageError::WrongNumberOfValues, "put needs a FILE for each KEY");
         }
@@ -209,7 +210,7 @@ fn check_usage(cli: &Cli) -> Result<(), clap::Error> {
     if nothing && keys_from.is_none() {
         return error(
             UsageError::MissingRequiredArgument,
-            "nothing to do: name a KEY (for ls a PREFIX, or --s3root), or use --keys-from",
+            "nothing to do: name a KEY (for ls a PREFIX, --s3root or --run), or use --keys-from",
         );
     }
     if *json && matches!(&cli.command, Command::Get(get) if get.out.is_none()) {
