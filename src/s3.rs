@@ -255,7 +255,8 @@ impl S3 {
         GetRecursive::all(self.clone())
     }
 
-    /// Stores one object, whole or not at all.
+    /// Stores one object, whole or not at all. The value is text, bytes, a path, a reader or a stream: see [`PutValue`]. A `&str`
+    /// is the text itself and never a file's name; for that there is [`PutValue::file`].
     ///
     /// ```
     /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
@@ -268,7 +269,8 @@ impl S3 {
         Put::new(self.clone(), S3PutObject::new(key, value))
     }
 
-    /// Stores many objects: a stream of receipts as they complete, or awaited, a `Vec` in the order given.
+    /// Stores many objects: a stream of receipts as they complete, or awaited, a `Vec` in the order given. With
+    /// [`overwrite(false)`](PutMany::overwrite), there are receipts of those that were stored, and none of those that existed.
     ///
     /// ```
     /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
@@ -328,12 +330,15 @@ impl S3 {
     }
 
     /// Copies one object inside the server: its bytes, properties, metadata and tags. The source is what a
-    /// [`get`](Self::get) takes, of this bucket or another one; the destination a key.
+    /// [`get`](Self::get) takes; the destination is a key. With a root, keys of both are below it: what lies elsewhere is named
+    /// by its [`S3Object`](crate::S3Object), or copied in a scope without a root, by URLs.
     ///
     /// ```
-    /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
+    /// # async fn example(s3: s3flow::S3, client: s3flow::Client) -> s3flow::Result<()> {
     /// let receipt = s3.copy("model.bin", "models/2026-11.bin").storage_class("STANDARD_IA").await?;
     /// println!("{}", receipt.url());
+    /// let urls = client.s3().build()?;
+    /// urls.copy("s3://bucket/model.bin", "s3://archive/model.bin").await?;
     /// # Ok(())
     /// # }
     /// ```
