@@ -281,18 +281,12 @@ async fn carry_out(s3: &S3, cli: Cli, errors: Arc<Errors>) -> Result<(), End> {
     let mut output = Output::new(options.json, errors);
     let ended = match command {
         Command::Get(asked) => get(s3, asked, inputs, &mut output).await,
-        Command::Put(asked) => put(s3, asked, inputs, &mut output, fan_out(options.concurrency)).await,
+        Command::Put(asked) => put(s3, asked, inputs, &mut output).await,
         Command::Ls(asked) => ls(s3, asked, inputs, &mut output).await,
-        Command::Info(asked) => info(s3, asked, inputs, &mut output, fan_out(options.concurrency)).await,
+        Command::Info(asked) => info(s3, asked, inputs, &mut output).await,
     };
     output.flush().await?;
     ended
-}
-
-/// The concurrency where this program does the fan-out. The client has checked both.
-fn fan_out(asked: Option<usize>) -> usize {
-    let variable = || std::env::var("METAFLOW_S3_WORKER_COUNT").ok()?.parse().ok();
-    asked.or_else(variable).unwrap_or(64)
 }
 
 async fn get(s3: &S3, asked: Get, inputs: Inputs, output: &mut Output) -> Result<(), End> {
@@ -359,7 +353,7 @@ async fn get(s3: &S3, asked: Get, inputs: Inputs, output: &mut Output) -> Result
     Ok(())
 }
 
-async fn put(s3: &S3, mut asked: Put, inputs: Inputs, output: &mut Output, concurrency: usize) -> Result<(), End> {
+async fn put(s3: &S3, mut asked: Put, inputs: Inputs, output: &mut Output) -> Result<(), End> {
     let stdin = Arc::clone(&inputs.stdin);
     let pairs = inputs.pairs(std::mem::take(&mut asked.pairs));
     let asked = Arc::new(asked);
@@ -372,7 +366,7 @@ async fn put(s3: &S3, mut asked: Put, inputs: Inputs, output: &mut Output, concu
             (key, stored)
         })
     });
-    let mut receipts = receipts.buffered(concurrency);
+    let mut receipts = receipts.buffered(s3.concurrency());
     while let Some(stored) = output.next(&mut receipts).await? {
         match stored {
             Ok((key, Ok(receipt))) => {
@@ -445,14 +439,14 @@ async fn ls(s3: &S3, asked: Ls, inputs: Inputs, output: &mut Output) -> Result<(
     Ok(())
 }
 
-async fn info(s3: &S3, asked: Info, inputs: Inputs, output: &mut Output, concurrency: usize) -> Result<(), End> {
+async fn info(s3: &S3, asked: Info, inputs: Inputs, output: &mut Output) -> Result<(), End> {
     let Info { keys, return_missing } = asked;
     let answers = inputs.keys(keys).map(|key| {
         let info = s3.info(key.clone()).return_missing(return_missing);
         // A task of its own goes on while a slow reader of stdout holds this stream up.
         tokio::spawn(async move { (key, info.await) })
     });
-    let mut answers = answers.buffered(concurrency);
+    let mut answers = answers.buffered(s3.concurrency());
     while let Some(answer) = output.next(&mut answers).await? {
         match answer {
             Ok((key, Ok(object))) if !object.exists() => output.missing(&key, &object, true).await?,

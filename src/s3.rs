@@ -147,6 +147,13 @@ impl S3 {
         self.inner.root.url()
     }
 
+    /// How many objects a many-operation of the scope has in flight or waiting to be taken, unless it is told otherwise; for
+    /// work of your own that is to go as wide.
+    #[must_use]
+    pub fn concurrency(&self) -> usize {
+        self.inner.concurrency
+    }
+
     /// Downloads one object into the scope's directory.
     ///
     /// ```
@@ -573,10 +580,6 @@ impl S3 {
 
     pub(crate) fn encryption(&self) -> Option<&Encryption> {
         self.inner.encryption.as_ref()
-    }
-
-    pub(crate) fn concurrency(&self) -> usize {
-        self.inner.concurrency
     }
 }
 
