@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
-use futures::{TryStreamExt as _, stream};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use s3flow::testing::S3Server;
 use s3flow::{Client, S3, S3Object};
@@ -83,7 +83,7 @@ async fn run(options: Options) -> Result<()> {
     say(format_args!("working below {}", s3.s3root().unwrap_or_default()))?;
 
     let start = Instant::now();
-    let outcome = store_list_fetch(&s3, options.objects, options.size, options.concurrency).await;
+    let outcome = store_list_fetch(&s3, options.objects, options.size).await;
     // Removes the directory, also after a failure. Without it, dropping the last handle does.
     let closed = s3.close().await;
     let bytes = outcome?;
@@ -95,8 +95,8 @@ async fn run(options: Options) -> Result<()> {
 }
 
 /// Returns how many bytes were verified.
-async fn store_list_fetch(s3: &S3, objects: usize, size: usize, concurrency: usize) -> Result<u64> {
-    let stored = store(s3, objects, size, concurrency).await?;
+async fn store_list_fetch(s3: &S3, objects: usize, size: usize) -> Result<u64> {
+    let stored = store(s3, objects, size).await?;
     say(format_args!("stored {stored} objects of {size} bytes"))?;
     let listed = list(s3, objects, size).await?;
     say(format_args!("listed {listed} objects"))?;
@@ -105,20 +105,16 @@ async fn store_list_fetch(s3: &S3, objects: usize, size: usize, concurrency: usi
     Ok(bytes)
 }
 
-async fn store(s3: &S3, objects: usize, size: usize, concurrency: usize) -> Result<usize> {
-    /// `put_many` takes values that are in memory, so batches bound how much that is.
-    const BATCH_BYTES: usize = 64 << 20;
-    let batch = (BATCH_BYTES / size.max(1)).max(concurrency);
-
+async fn store(s3: &S3, objects: usize, size: usize) -> Result<usize> {
     let progress = progress("storing", objects);
+    // A value is made when its turn comes, so no more of them are in memory than the concurrency says. With all of them at
+    // hand it would be `s3.put_many(pairs).await?`.
+    let pairs = stream::iter(0..objects).map(move |index| (key(index), contents(index, size)));
+    let mut receipts = s3.put_from(pairs);
     let mut stored = 0;
-    for first in (0..objects).step_by(batch) {
-        let indices = first..objects.min(first.saturating_add(batch));
-        let mut receipts = s3.put_many(indices.map(|index| (key(index), contents(index, size))));
-        while let Some(receipt) = receipts.try_next().await? {
-            stored += usize::from(receipt.uploaded());
-            progress.inc(1);
-        }
+    while let Some(receipt) = receipts.try_next().await? {
+        stored += usize::from(receipt.uploaded());
+        progress.inc(1);
     }
     progress.finish_and_clear();
     if stored == objects { Ok(stored) } else { Err(format!("stored {stored} objects of {objects}").into()) }

@@ -26,10 +26,11 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteEx
 
 /// Get, put, list and ask about many S3 objects at once.
 ///
-/// Keys are relative to --s3root; without it they are whole s3://bucket/key URLs. They are used byte for byte.
+/// Keys are relative to --s3root or to the data of a --run; without either they are whole s3://bucket/key URLs. They are used
+/// byte for byte.
 ///
 /// Credentials, region and other settings come from the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION,
-/// METAFLOW_TEMPDIR and so on.
+/// METAFLOW_TEMPDIR and so on; what is Metaflow's also from its configuration files.
 #[derive(Parser)]
 #[command(name = "s3op", version, after_long_help = AFTER_HELP)]
 struct Cli {
@@ -86,7 +87,7 @@ Examples:
     Get(Get),
     /// Store files
     #[command(after_long_help = "\
-Each file is read into memory to be stored, as many at a time as --concurrency says.
+A file is read while it is stored, and must not change meanwhile.
 
 Examples:
   s3op put s3://bucket/a.csv a.csv --content-type text/csv --metadata owner=me
@@ -149,7 +150,7 @@ struct Put {
 
 #[derive(Args)]
 struct Ls {
-    /// What to list; nothing, with --s3root, is the root itself
+    /// What to list; nothing, with --s3root or --run, is the root itself
     #[arg(value_name = "PREFIX")]
     prefixes: Vec<String>,
 }
@@ -190,11 +191,11 @@ fn main() -> ExitCode {
 /// What cannot be said to clap, because global options may stand before or after the command.
 fn check_usage(cli: &Cli) -> Result<(), clap::Error> {
     let error = |kind, text: &str| Err(Cli::command().error(kind, text));
-    let Options { s3root, keys_from, json, .. } = &cli.options;
+    let Options { s3root, run, keys_from, json, .. } = &cli.options;
     let nothing = match &cli.command {
         Command::Get(get) => get.keys.is_empty(),
         Command::Info(info) => info.keys.is_empty(),
-        Command::Ls(ls) => ls.prefixes.is_empty() && s3root.is_none(),
+        Command::Ls(ls) => ls.prefixes.is_empty() && s3root.is_none() && run.is_none(),
         Command::Put(put) if put.pairs.len() % 2 != 0 => {
             return error(UsageError::WrongNumberOfValues, "put needs a FILE for each KEY");
         }
@@ -209,7 +210,7 @@ fn check_usage(cli: &Cli) -> Result<(), clap::Error> {
     if nothing && keys_from.is_none() {
         return error(
             UsageError::MissingRequiredArgument,
-            "nothing to do: name a KEY (for ls a PREFIX, or --s3root), or use --keys-from",
+            "nothing to do: name a KEY (for ls a PREFIX, --s3root or --run), or use --keys-from",
         );
     }
     if *json && matches!(&cli.command, Command::Get(get) if get.out.is_none()) {
@@ -280,18 +281,12 @@ async fn carry_out(s3: &S3, cli: Cli, errors: Arc<Errors>) -> Result<(), End> {
     let mut output = Output::new(options.json, errors);
     let ended = match command {
         Command::Get(asked) => get(s3, asked, inputs, &mut output).await,
-        Command::Put(asked) => put(s3, asked, inputs, &mut output, fan_out(options.concurrency)).await,
+        Command::Put(asked) => put(s3, asked, inputs, &mut output).await,
         Command::Ls(asked) => ls(s3, asked, inputs, &mut output).await,
-        Command::Info(asked) => info(s3, asked, inputs, &mut output, fan_out(options.concurrency)).await,
+        Command::Info(asked) => info(s3, asked, inputs, &mut output).await,
     };
     output.flush().await?;
     ended
-}
-
-/// The concurrency where this program does the fan-out. The client has checked both.
-fn fan_out(asked: Option<usize>) -> usize {
-    let variable = || std::env::var("METAFLOW_S3_WORKER_COUNT").ok()?.parse().ok();
-    asked.or_else(variable).unwrap_or(64)
 }
 
 async fn get(s3: &S3, asked: Get, inputs: Inputs, output: &mut Output) -> Result<(), End> {
@@ -358,7 +353,7 @@ async fn get(s3: &S3, asked: Get, inputs: Inputs, output: &mut Output) -> Result
     Ok(())
 }
 
-async fn put(s3: &S3, mut asked: Put, inputs: Inputs, output: &mut Output, concurrency: usize) -> Result<(), End> {
+async fn put(s3: &S3, mut asked: Put, inputs: Inputs, output: &mut Output) -> Result<(), End> {
     let stdin = Arc::clone(&inputs.stdin);
     let pairs = inputs.pairs(std::mem::take(&mut asked.pairs));
     let asked = Arc::new(asked);
@@ -371,7 +366,7 @@ async fn put(s3: &S3, mut asked: Put, inputs: Inputs, output: &mut Output, concu
             (key, stored)
         })
     });
-    let mut receipts = receipts.buffered(concurrency);
+    let mut receipts = receipts.buffered(s3.concurrency());
     while let Some(stored) = output.next(&mut receipts).await? {
         match stored {
             Ok((key, Ok(receipt))) => {
@@ -444,14 +439,14 @@ async fn ls(s3: &S3, asked: Ls, inputs: Inputs, output: &mut Output) -> Result<(
     Ok(())
 }
 
-async fn info(s3: &S3, asked: Info, inputs: Inputs, output: &mut Output, concurrency: usize) -> Result<(), End> {
+async fn info(s3: &S3, asked: Info, inputs: Inputs, output: &mut Output) -> Result<(), End> {
     let Info { keys, return_missing } = asked;
     let answers = inputs.keys(keys).map(|key| {
         let info = s3.info(key.clone()).return_missing(return_missing);
         // A task of its own goes on while a slow reader of stdout holds this stream up.
         tokio::spawn(async move { (key, info.await) })
     });
-    let mut answers = answers.buffered(concurrency);
+    let mut answers = answers.buffered(s3.concurrency());
     while let Some(answer) = output.next(&mut answers).await? {
         match answer {
             Ok((key, Ok(object))) if !object.exists() => output.missing(&key, &object, true).await?,

@@ -223,7 +223,7 @@ pub(crate) fn split_root(s3root: &str) -> Result<(&str, &str), InvalidAddress> {
 fn suffix(key: &str) -> Result<&str, InvalidAddress> {
     if key.starts_with(SCHEME) {
         return Err(InvalidAddress(format!(
-            "{key:?} is a whole URL, and keys are relative to the root; use a handle without s3root for URLs"
+            "{key:?} is a whole URL, and keys are relative to the root; use a scope without s3root or run for whole URLs"
         )));
     }
     Ok(key.trim_start_matches('/'))
@@ -258,7 +258,7 @@ impl UrlProblem {
     fn of(self, what: &str, text: &str) -> InvalidAddress {
         InvalidAddress(match self {
             Self::NotS3 => format!(
-                "the {what} {text:?} is not an s3:// URL; without an s3root, keys and prefixes are whole s3:// URLs"
+                "the {what} {text:?} is not an s3:// URL; without an s3root or a run, keys and prefixes are whole s3:// URLs"
             ),
             Self::Bucket => format!("the {what} {text:?} has no valid bucket name"),
         })

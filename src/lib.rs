@@ -1,3 +1,6 @@
+// Before the README, whose own definitions of these links are for files: the first one counts.
+//! [parity]: crate::_metaflow_parity
+//! [design]: crate::_design
 #![doc = include_str!("../README.md")]
 
 mod address;

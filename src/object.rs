@@ -181,7 +181,7 @@ impl S3Object {
         self.facts.info.as_ref()?.metadata.as_ref()
     }
 
-    /// The server-side encryption as S3 reports it: `AES256` or `aws:kms`.
+    /// The server-side encryption as S3 reports it: `AES256`, `aws:kms` or `aws:kms:dsse`. `None` also for SSE-C.
     #[must_use]
     pub fn encryption(&self) -> Option<&str> {
         self.facts.info.as_ref()?.encryption.as_deref()

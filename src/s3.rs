@@ -147,6 +147,13 @@ impl S3 {
         self.inner.root.url()
     }
 
+    /// How many objects a many-operation of the scope has in flight or waiting to be taken, unless it is told otherwise; for
+    /// work of your own that is to go as wide.
+    #[must_use]
+    pub fn concurrency(&self) -> usize {
+        self.inner.concurrency
+    }
+
     /// Downloads one object into the scope's directory.
     ///
     /// ```
@@ -255,7 +262,8 @@ impl S3 {
         GetRecursive::all(self.clone())
     }
 
-    /// Stores one object, whole or not at all.
+    /// Stores one object, whole or not at all. The value is text, bytes, a path, a reader or a stream: see [`PutValue`]. A `&str`
+    /// is the text itself and never a file's name; for that there is [`PutValue::file`].
     ///
     /// ```
     /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
@@ -268,7 +276,8 @@ impl S3 {
         Put::new(self.clone(), S3PutObject::new(key, value))
     }
 
-    /// Stores many objects: a stream of receipts as they complete, or awaited, a `Vec` in the order given.
+    /// Stores many objects: a stream of receipts as they complete, or awaited, a `Vec` in the order given. With
+    /// [`overwrite(false)`](PutMany::overwrite), there are receipts of those that were stored, and none of those that existed.
     ///
     /// ```
     /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
@@ -328,12 +337,15 @@ impl S3 {
     }
 
     /// Copies one object inside the server: its bytes, properties, metadata and tags. The source is what a
-    /// [`get`](Self::get) takes, of this bucket or another one; the destination a key.
+    /// [`get`](Self::get) takes; the destination is a key. With a root, keys of both are below it: what lies elsewhere is named
+    /// by its [`S3Object`](crate::S3Object), or copied in a scope without a root, by URLs.
     ///
     /// ```
-    /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
+    /// # async fn example(s3: s3flow::S3, client: s3flow::Client) -> s3flow::Result<()> {
     /// let receipt = s3.copy("model.bin", "models/2026-11.bin").storage_class("STANDARD_IA").await?;
     /// println!("{}", receipt.url());
+    /// let urls = client.s3().build()?;
+    /// urls.copy("s3://bucket/model.bin", "s3://archive/model.bin").await?;
     /// # Ok(())
     /// # }
     /// ```
@@ -568,10 +580,6 @@ impl S3 {
 
     pub(crate) fn encryption(&self) -> Option<&Encryption> {
         self.inner.encryption.as_ref()
-    }
-
-    pub(crate) fn concurrency(&self) -> usize {
-        self.inner.concurrency
     }
 }
 

@@ -340,7 +340,8 @@ mod tests {
         assert_eq!((client.parts().concurrency, client.parts().retry.retries), (4, 2));
         assert_eq!(client.parts().tmproot, PathBuf::from("/somewhere"));
         let client = Client::builder().concurrency(5).build_in(&environment(&variables)).unwrap();
-        assert_eq!(client.parts().concurrency, 5);
+        assert_eq!(client.s3().build().unwrap().concurrency(), 5);
+        assert_eq!(client.s3().concurrency(6).build().unwrap().concurrency(), 6);
     }
 
     #[test]

@@ -37,7 +37,7 @@ enum DatatoolsRoot {
         url: String,
     },
     Unset {
-        /// What would have to say it.
+        /// That it was looked for, and where.
         looked: String,
     },
 }
@@ -90,7 +90,9 @@ impl DatatoolsRoot {
         }
         let Some(sysroot) = environment.get(SYSROOT)? else {
             let file = environment.user_file().map(|file| format!(" or in {}", file.display())).unwrap_or_default();
-            return Ok(Self::Unset { looked: format!("{S3ROOT} or {SYSROOT}, in the environment{file}") });
+            return Ok(Self::Unset {
+                looked: format!("neither {S3ROOT} nor {SYSROOT} is set in the environment{file}"),
+            });
         };
         // An empty one is none here, and not the default.
         let suffix = environment.get_even_if_empty(SUFFIX)?;
@@ -106,9 +108,10 @@ impl DatatoolsRoot {
     fn get(&self) -> Result<(&str, &str)> {
         match self {
             Self::Set { place, url } => Ok((place, url)),
-            Self::Unset { looked } => {
-                Err(Error::new(ErrorKind::Config, format!("a run needs a bucket and a prefix, or {looked}")))
-            }
+            Self::Unset { looked } => Err(Error::new(
+                ErrorKind::Config,
+                format!("the run has no root: {looked}, and the scope has no bucket and prefix of its own"),
+            )),
         }
     }
 }

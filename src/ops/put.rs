@@ -168,9 +168,9 @@ async fn put(s3: &S3, index: usize, prepared: Prepared, settings: &Settings) -> 
 /// Many uploads: a stream of receipts as they complete, or awaited, a `Vec` in the order given. Made by [`S3::put_many`],
 /// [`S3::put_files`] and [`S3::put_from`].
 ///
-/// Every input yields one item; with `overwrite(false)`, those that existed are left out, as in Metaflow. An error is an item
-/// too, and the stream goes on after it. Of several inputs with the same key, each waits for those before it: the last one
-/// wins.
+/// Every input yields one item, with two exceptions: with `overwrite(false)`, those that existed are left out, as in Metaflow,
+/// and of a batch that is refused before it begins (below) only what is wrong is told. An error is an item too, and the stream
+/// goes on after it. Of several inputs with the same key, each waits for those before it: the last one wins.
 ///
 /// What can be checked without the network is checked first, for the whole of a `put_many` or `put_files` (a key, metadata, a
 /// file that is not there): if anything is wrong, nothing is uploaded, and the items are the errors of those inputs. A

@@ -139,6 +139,17 @@ async fn without_a_root_keys_are_urls() {
 }
 
 #[tokio::test]
+async fn a_run_is_listed_whole_without_a_prefix() {
+    let shell = Shell::new().await;
+    shell.server.put_object("bucket", "data/Flow/7/a", "x");
+    shell.server.put_object("bucket", "data/Flow/71/b", "x");
+    let mut command = shell.s3op(["--run", "Flow/7", "ls"]);
+    command.env("METAFLOW_DATATOOLS_S3ROOT", "s3://bucket/data");
+    let listed = shell.run(command, "").await;
+    assert!(listed.done().ends_with(" a\n") && listed.text().lines().count() == 1, "{listed:?}");
+}
+
+#[tokio::test]
 async fn a_listing_has_a_line_for_each_key_whatever_the_key() {
     let shell = Shell::new().await;
     shell.server.put_object("bucket", "root/line\nbreak\u{1b}[31m", "1");

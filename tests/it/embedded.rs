@@ -94,4 +94,6 @@ async fn an_empty_key_is_the_object_at_the_root() {
     fixture.server.put_object("bucket", "dir/file", "text");
     let s3 = fixture.scope().s3root("s3://bucket/dir/file").build().unwrap();
     assert_eq!(s3.get("").await.unwrap().text().await.unwrap(), "text");
+    let info = s3.info("").await.unwrap();
+    assert_eq!((info.size(), info.url(), info.key()), (Some(4), "s3://bucket/dir/file", "s3://bucket/dir/file"));
 }

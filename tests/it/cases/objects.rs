@@ -159,6 +159,10 @@ pub(crate) async fn without_overwrite_the_first_put_stays(place: &Place) {
 
     let stored = place.s3.put_many([("once", "third"), ("new", "x")]).overwrite(false).await.unwrap();
     assert_eq!(stored.iter().map(|receipt| (receipt.index(), receipt.key())).collect::<Vec<_>>(), [(1, "new")]);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let files = place.s3.put_files([("new", file.path()), ("newer", file.path())]).overwrite(false).await.unwrap();
+    assert_eq!(files.iter().map(|receipt| (receipt.index(), receipt.key())).collect::<Vec<_>>(), [(1, "newer")]);
+    assert_eq!(place.s3.get("new").await.unwrap().text().await.unwrap(), "x");
     place.s3.put("once", "fourth").await.unwrap();
     assert_eq!(place.s3.get("once").await.unwrap().text().await.unwrap(), "fourth");
 }
