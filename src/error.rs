@@ -262,6 +262,9 @@ impl fmt::Display for Error {
         if inner.attempts > 1 {
             facts.push(format!("{} attempts", inner.attempts));
         }
+        if let Some(index) = inner.index {
+            facts.push(format!("input {index}"));
+        }
         if facts.is_empty() { Ok(()) } else { write!(f, " ({})", facts.join("; ")) }
     }
 }
@@ -311,6 +314,7 @@ mod tests {
             .with_source(std::io::Error::other("cause"));
         assert_eq!(error.to_string(), "get s3://b/k: not allowed (AccessDenied, HTTP 403; request id R1; 2 attempts)");
         assert_eq!(error.source().map(ToString::to_string).as_deref(), Some("cause"));
+        assert!(error.with_index(7).to_string().ends_with("; 2 attempts; input 7)"));
         assert_eq!(Error::new(ErrorKind::Config, "no").to_string(), "no");
     }
 }

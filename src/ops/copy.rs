@@ -107,7 +107,12 @@ async fn copy(s3: &S3, index: usize, prepared: Prepared) -> Result<PutReceipt> {
     match s3.scope().unless_closed(copied).await {
         Ok(stored) => Ok(PutReceipt::stored(index, to, stored)),
         Err(error) => {
-            let of_the_source = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Changed);
+            let of_the_source = match error.kind() {
+                ErrorKind::NotFound | ErrorKind::Changed => true,
+                // The answer does not say which of the two buckets it means.
+                ErrorKind::NoSuchBucket => matches!(client.store.bucket_exists(to.location.bucket()).await, Ok(true)),
+                _ => false,
+            };
             let place = if of_the_source { &from } else { &to };
             Err(error.with_operation("copy", Some(place.location.url())))
         }

@@ -99,6 +99,6 @@ async fn a_callers_own_error_goes_through_a_stream_with_its_cause() {
     let outcome: Result<Vec<S3Object>, Error> = fixture.s3.get_from(rows).try_collect().await;
     let error = outcome.unwrap_err();
     assert_eq!((error.kind(), error.index(), error.is_retryable()), (ErrorKind::Other, Some(1), false));
-    assert_eq!(with_causes(&error), "the caller's own error: connection lost");
+    assert_eq!(with_causes(&error), "the caller's own error (input 1): connection lost");
     assert_eq!(Error::other("text").kind(), ErrorKind::Other);
 }

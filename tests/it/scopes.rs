@@ -139,3 +139,35 @@ async fn a_listed_object_has_no_file() {
     assert_eq!(listed[0].blob().await.unwrap_err().kind(), ErrorKind::InvalidObject);
     assert_eq!(listed[0].clone().persist("/nowhere").await.unwrap_err().kind(), ErrorKind::InvalidObject);
 }
+
+/// On a runtime of one thread: while a file that is a pipe waits for its writer, the thread has time to become that writer.
+#[cfg(unix)]
+#[tokio::test]
+async fn blob_and_text_do_not_block_the_runtime() {
+    let fixture = Fixture::new().await;
+    fixture.put_numbered(1);
+    let object = fixture.s3.get("k0").await.unwrap();
+    let path = object.path().unwrap().to_owned();
+    std::fs::remove_file(&path).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    for read_text in [false, true] {
+        let object = object.clone();
+        let reading = tokio::spawn(async move {
+            if read_text { object.text().await.map(String::into_bytes) } else { object.blob().await }
+        });
+        // A reader that blocks this thread is let go by another one, too late.
+        let (went_on, writer) = std::sync::mpsc::channel::<()>();
+        let pipe = path.clone();
+        let writer = std::thread::spawn(move || {
+            let in_time = writer.recv_timeout(std::time::Duration::from_secs(20)).is_ok();
+            std::fs::write(pipe, "text").unwrap();
+            in_time
+        });
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        went_on.send(()).ok();
+        assert_eq!(reading.await.unwrap().unwrap(), b"text");
+        assert!(writer.join().unwrap(), "the runtime waited for a file");
+    }
+}

@@ -57,3 +57,13 @@ pub(crate) async fn a_large_object_can_be_copied(place: &Place) {
     place.s3.copy("large", "large-copy").await.unwrap();
     assert!(place.s3.get("large-copy").await.unwrap().blob().await.unwrap() == patterned(LARGE));
 }
+
+pub(crate) async fn of_a_copy_the_missing_bucket_is_named(place: &Place) {
+    let here = format!("s3://{}/copied", place.bucket);
+    let nowhere = "s3://s3flow-no-such-bucket/copied";
+    place.urls.put(&here, "x").await.unwrap();
+    for (source, destination) in [(nowhere, here.as_str()), (here.as_str(), nowhere)] {
+        let error = place.urls.copy(source, destination).await.unwrap_err();
+        assert_eq!((error.kind(), error.url()), (ErrorKind::NoSuchBucket, Some(nowhere)), "{error}");
+    }
+}

@@ -45,6 +45,7 @@ macro_rules! every_case {
             copies::many_copies_have_an_outcome_each,
             copies::a_copy_is_of_the_object_that_was_asked_for,
             copies::a_large_object_can_be_copied,
+            copies::of_a_copy_the_missing_bucket_is_named,
             lists::paths_are_the_next_level_with_empty_objects_and_markers,
             lists::a_recursive_get_of_run_5_leaves_run_56_alone,
             lists::a_recursive_get_takes_the_object_of_exactly_that_name_too,
