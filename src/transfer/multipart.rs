@@ -121,8 +121,10 @@ impl Assembly {
             if may_be_stored && failure.is_precondition_failed() {
                 return Err(Stopped::Local(unknown_outcome(failure, retry.attempts())));
             }
-            // S3 wants the upload from its beginning then.
-            if failure.is_precondition_failed() || failure.is_conflict() {
+            // S3 wants the upload from its beginning then; but a completion whose answer was lost may be in conflict with
+            // itself, and an upload from the beginning would meet the object that it stored.
+            let begin_anew = failure.is_conflict() && !may_be_stored;
+            if failure.is_precondition_failed() || begin_anew {
                 return Err(Stopped::Remote(failure));
             }
             may_be_stored |= failure.may_be_carried_out();
