@@ -171,7 +171,7 @@ async fn abort(store: &Store, policy: &RetryPolicy, upload: &MultipartUpload) {
     let aborted = tokio::time::timeout(ABORT_LIMIT, request(policy, || store.abort_multipart(upload))).await;
     let problem = match aborted {
         Ok(Ok(())) => return,
-        Ok(Err(error)) if error.kind() == ErrorKind::NotFound => return,
+        Ok(Err(error)) if error.code() == Some("NoSuchUpload") || error.is_not_found() => return,
         Ok(Err(error)) => error,
         Err(_) => Error::new(ErrorKind::Timeout, "no answer in time"),
     };

@@ -120,6 +120,8 @@ async fn an_upload_that_was_taken_away_is_an_error() {
     fixture.server.inject(Fault::status(404, "NoSuchUpload").operation(Operation::CompleteMultipartUpload));
     let error = fixture.s3.put("k", vec![1; LARGE]).await.unwrap_err();
     assert_eq!((error.code(), error.attempts()), (Some("NoSuchUpload"), 1), "{error}");
+    // It is not that an object is not there.
+    assert_eq!((error.kind(), error.is_not_found()), (ErrorKind::Other, false), "{error}");
     assert_nothing_stays(&fixture);
 }
 
