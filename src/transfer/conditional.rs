@@ -59,8 +59,14 @@ pub(super) async fn settle<'a>(
     }
 }
 
+/// Whether the object is known to be there; for a write whose condition decides.
 pub(super) async fn exists(store: &Store, policy: &RetryPolicy, upload: Upload<'_>) -> Result<bool> {
-    Ok(etag(store, policy, upload).await?.is_some())
+    match etag(store, policy, upload).await {
+        Ok(etag) => Ok(etag.is_some()),
+        // Who may write need not be allowed to read, nor have the key of the object that is there.
+        Err(error) if matches!(error.status(), Some(400 | 403)) && !error.is_retryable() => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 pub(super) fn another_object() -> Error {
