@@ -160,10 +160,6 @@ impl Failure {
         self.is_code("NoSuchUpload")
     }
 
-    pub(crate) fn is_not_implemented(&self) -> bool {
-        self.has_status(StatusCode::NOT_IMPLEMENTED) || self.is_code("NotImplemented")
-    }
-
     /// Whether the server may have done what it was asked nevertheless.
     pub(crate) fn may_be_carried_out(&self) -> bool {
         match self.kind {

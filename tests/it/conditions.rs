@@ -46,3 +46,30 @@ async fn who_may_write_and_not_read_puts_long_values_without_overwrite_too() {
         fixture.server.clear_faults();
     }
 }
+
+#[tokio::test]
+async fn a_server_that_refuses_conditions_is_one_that_does_not_keep_them() {
+    for (status, code) in [(400, "InvalidArgument"), (501, "NotImplemented")] {
+        let fixture = Fixture::new().await;
+        let refused = |operation| Fault::status(status, code).operation(operation);
+        // The second put of the trial is the one with the condition.
+        fixture.server.inject(refused(Operation::PutObject).on_call(2));
+        fixture.server.inject(refused(Operation::CompleteMultipartUpload));
+        for (key, value) in [("small", vec![1]), ("large", vec![1; LARGE])] {
+            let error = fixture.s3.put(key, value.clone()).overwrite(false).await.unwrap_err();
+            assert_eq!((error.kind(), error.code()), (ErrorKind::Unsupported, None), "{error}");
+            let put = fixture.s3.put(key, value).overwrite(false).check_then_put(true);
+            assert!(put.await.unwrap().uploaded(), "{status} {key}");
+        }
+        assert_eq!(fixture.server.keys("bucket"), ["large", "small"]);
+    }
+}
+
+#[tokio::test]
+async fn credentials_that_expire_during_a_trial_say_nothing_of_conditions() {
+    let fixture = Fixture::new().await;
+    fixture.server.inject(Fault::status(400, "ExpiredToken").operation(Operation::PutObject).on_call(2));
+    let error = fixture.s3.put("k", "x").overwrite(false).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AccessDenied, "{error}");
+    assert!(fixture.s3.put("k", "x").overwrite(false).await.unwrap().uploaded());
+}
