@@ -20,6 +20,8 @@ use crate::store::{Failure, MultipartUpload, ReadOptions, Store, Stored, Uploade
 pub(super) struct Assembly {
     store: Store,
     policy: RetryPolicy,
+    /// Where it was begun: it may be dropped outside.
+    runtime: Handle,
     /// `None` when it was completed or aborted.
     upload: Option<Arc<MultipartUpload>>,
     at_once: usize,
@@ -36,6 +38,7 @@ impl Assembly {
         Self {
             store: store.clone(),
             policy: policy.clone(),
+            runtime: Handle::current(),
             upload: Some(Arc::new(upload)),
             at_once,
             sending: JoinSet::new(),
@@ -149,12 +152,10 @@ impl Assembly {
 
 impl Drop for Assembly {
     fn drop(&mut self) {
-        if let Some(upload) = self.upload.take()
-            && let Ok(runtime) = Handle::try_current()
-        {
+        if let Some(upload) = self.upload.take() {
             let (store, policy) = (self.store.clone(), self.policy.clone());
             let mut sending = std::mem::take(&mut self.sending);
-            runtime.spawn(async move {
+            self.runtime.spawn(async move {
                 sending.shutdown().await;
                 abort(&store, &policy, &upload).await;
             });

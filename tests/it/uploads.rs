@@ -207,6 +207,25 @@ async fn a_dropped_upload_is_aborted() {
     assert_nothing_stays(&fixture);
 }
 
+#[test]
+fn an_upload_dropped_outside_of_its_runtime_is_aborted_when_the_runtime_goes_on() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let fixture = runtime.block_on(Fixture::new());
+    fixture.server.inject(Fault::stall().operation(Operation::UploadPart).times(100));
+    let mut put = fixture.s3.put("k", vec![1; LARGE]).into_future();
+    runtime.block_on(async {
+        tokio::select! {
+            outcome = &mut put => panic!("{outcome:?}"),
+            () = fixture.wait_until(|log| count(log, Operation::UploadPart) == 3) => {}
+        }
+    });
+    drop(put);
+    runtime.block_on(fixture.wait_until(|log| {
+        log.iter().any(|request| request.operation() == Operation::AbortMultipartUpload && request.status().is_some())
+    }));
+    assert_nothing_stays(&fixture);
+}
+
 #[tokio::test]
 async fn at_most_five_parts_of_a_stream_are_in_memory() {
     let fixture = Fixture::new().await;
