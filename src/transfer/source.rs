@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
+use tokio::task::consume_budget;
 
 use crate::blocking::blocking;
 use crate::error::{Error, ErrorKind, Result};
@@ -192,7 +193,11 @@ impl Gathering {
                 }
                 match self.stream.next().await {
                     None => self.ended = true,
-                    Some(Ok(chunk)) => self.rest = chunk,
+                    Some(Ok(chunk)) => {
+                        self.rest = chunk;
+                        // A stream that is always ready would let nothing else run, its own cancellation included.
+                        consume_budget().await;
+                    }
                     Some(Err(error)) => {
                         self.ended = true;
                         return Err(Error::new(ErrorKind::Io, "the value could not be read").with_source(error));

@@ -227,6 +227,14 @@ fn an_upload_dropped_outside_of_its_runtime_is_aborted_when_the_runtime_goes_on(
 }
 
 #[tokio::test]
+async fn a_stream_that_is_always_ready_lets_others_run() {
+    let fixture = Fixture::new().await;
+    let nothing = futures::stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::new()));
+    let put = fixture.s3.put("k", PutValue::stream(nothing)).into_future();
+    assert!(tokio::time::timeout(Duration::from_millis(50), put).await.is_err());
+}
+
+#[tokio::test]
 async fn at_most_five_parts_of_a_stream_are_in_memory() {
     let fixture = Fixture::new().await;
     fixture.server.inject(Fault::stall().operation(Operation::UploadPart).times(100));
