@@ -174,10 +174,16 @@ fn read(file: &File, path: &Path, length: u64) -> Result<Bytes> {
 
 /// Blocks.
 fn check_unchanged(file: &File, path: &Path, was: Stamp, left: u64) -> Result<()> {
-    if left == 0 && Stamp::of(file, path)? == was {
-        return Ok(());
+    if left != 0 || Stamp::of(file, path)? != was {
+        return Err(Error::new(ErrorKind::Changed, format!("{} was changed while it was read", path.display())));
     }
-    Err(Error::new(ErrorKind::Changed, format!("{} was changed while it was read", path.display())))
+    // The files of `/proc` say that they are empty.
+    if !read(file, path, 1)?.is_empty() {
+        let problem =
+            format!("{} holds more than its size of {} bytes; use PutValue::reader", path.display(), was.size);
+        return Err(Error::new(ErrorKind::InvalidObject, problem));
+    }
+    Ok(())
 }
 
 impl Gathering {
@@ -262,6 +268,16 @@ mod tests {
         assert_eq!((reading.next(4).await.unwrap(), reading.next(4).await.unwrap()), ("0123".into(), "4".into()));
         assert_eq!(reading.next(4).await.unwrap(), "");
         assert_eq!(reading.finish().await.unwrap_err().kind(), ErrorKind::Changed);
+    }
+
+    /// Such as those of `/proc` are.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_file_that_holds_more_than_its_size_is_not_stored_as_empty() {
+        let mut reading = reading(Path::new("/proc/self/status")).await;
+        assert_eq!(reading.size(), Some(0));
+        let error = reading.whole(0).await.unwrap_err();
+        assert!(error.kind() == ErrorKind::InvalidObject && error.to_string().contains("PutValue::reader"), "{error}");
     }
 
     #[tokio::test]
