@@ -80,7 +80,8 @@ impl S3PutObject {
         self
     }
 
-    /// `Expires`: when the object is stale for who fetches it over HTTP, to the second. S3 does not remove it then.
+    /// `Expires`: when the object is stale for who fetches it over HTTP, to the second; at the latest at the end of the year
+    /// 9999, the last that HTTP can write. S3 does not remove it then.
     pub fn expires(mut self, time: SystemTime) -> Self {
         self.properties.expires = Some(http_date(time));
         self

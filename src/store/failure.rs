@@ -146,22 +146,18 @@ impl Failure {
         self.status == Some(status)
     }
 
-    /// Whether a condition of the request does not hold (HTTP 412).
+    /// Whether a condition of the request does not hold: HTTP 412, or found out after a 200 was on its way.
     pub(crate) fn is_precondition_failed(&self) -> bool {
-        self.has_status(StatusCode::PRECONDITION_FAILED)
+        self.has_status(StatusCode::PRECONDITION_FAILED) || self.is_code("PreconditionFailed")
     }
 
     /// Whether another write was going on at the same key.
     pub(crate) fn is_conflict(&self) -> bool {
-        self.has_status(StatusCode::CONFLICT)
+        self.has_status(StatusCode::CONFLICT) || self.is_code("ConditionalRequestConflict")
     }
 
     pub(crate) fn is_no_such_upload(&self) -> bool {
         self.is_code("NoSuchUpload")
-    }
-
-    pub(crate) fn is_not_implemented(&self) -> bool {
-        self.has_status(StatusCode::NOT_IMPLEMENTED) || self.is_code("NotImplemented")
     }
 
     /// Whether the server may have done what it was asked nevertheless.
@@ -248,6 +244,9 @@ impl Failure {
             Some("KeyTooLongError") => return ErrorKind::InvalidUrl,
             Some("MetadataTooLarge" | "EntityTooLarge" | "InvalidObjectState") => return ErrorKind::InvalidObject,
             Some("NotImplemented") => return ErrorKind::Unsupported,
+            Some("PreconditionFailed") => return ErrorKind::Changed,
+            // HTTP 404, and no word about the object.
+            Some("NoSuchUpload") => return ErrorKind::Other,
             _ => {}
         }
         match (self.retryability(), self.status.map_or(0, |status| status.as_u16())) {

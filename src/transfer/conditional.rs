@@ -12,7 +12,7 @@ use crate::address::Location;
 use crate::blocking::joined;
 use crate::error::{Error, ErrorKind, Result};
 use crate::retry::RetryPolicy;
-use crate::store::{Failure, MultipartUpload, ObjectHeaders, ReadOptions, Store, WriteCondition};
+use crate::store::{MultipartUpload, ObjectHeaders, ReadOptions, Store, WriteCondition};
 
 /// The request that carries the condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub(super) async fn settle<'a>(
     if !upload.check_then_put {
         return Err(Error::new(
             ErrorKind::Unsupported,
-            "the server ignores conditions of writes and would overwrite; check_then_put(true) looks first, and may race",
+            "the server ignores or refuses conditions of writes; check_then_put(true) looks first, and may race",
         ));
     }
     let unconditional = Upload { condition: None, ..upload };
@@ -59,8 +59,14 @@ pub(super) async fn settle<'a>(
     }
 }
 
+/// Whether the object is known to be there; for a write whose condition decides.
 pub(super) async fn exists(store: &Store, policy: &RetryPolicy, upload: Upload<'_>) -> Result<bool> {
-    Ok(etag(store, policy, upload).await?.is_some())
+    match etag(store, policy, upload).await {
+        Ok(etag) => Ok(etag.is_some()),
+        // Who may write need not be allowed to read, nor have the key of the object that is there.
+        Err(error) if matches!(error.status(), Some(400 | 403)) && !error.is_retryable() => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 pub(super) fn another_object() -> Error {
@@ -145,9 +151,10 @@ impl Probe {
         loop {
             match self.store.put(&self.location, &self.headers, Some(condition), Bytes::new()).await {
                 Ok(_) => return Ok(false),
-                Err(failure) => match verdict(&failure) {
-                    Some(kept) => return Ok(kept),
-                    None => retry.wait(failure).await?,
+                Err(failure) if failure.is_precondition_failed() => return Ok(true),
+                Err(failure) => match retry.wait(failure).await {
+                    Err(error) if is_refusal(&error) => return Ok(false),
+                    waited => waited?,
                 },
             }
         }
@@ -163,17 +170,16 @@ impl Probe {
         let handed_over = assembly.send(part).await;
         match assembly.end(handed_over, Some(condition)).await {
             Ok(_) => Ok(false),
-            Err(Stopped::Remote(failure)) => verdict(&failure).ok_or_else(|| failure.into_error(1)),
-            Err(Stopped::Local(error)) if error.kind() == ErrorKind::Unsupported => Ok(false),
+            Err(Stopped::Remote(failure)) if failure.is_precondition_failed() => Ok(true),
+            Err(Stopped::Remote(failure)) => Err(failure.into_error(1)),
+            Err(Stopped::Local(error)) if is_refusal(&error) => Ok(false),
             Err(Stopped::Local(error)) => Err(error),
         }
     }
 }
 
-/// What a refusal says; `None` when it says nothing of conditions.
-fn verdict(failure: &Failure) -> Option<bool> {
-    if failure.is_precondition_failed() {
-        return Some(true);
-    }
-    failure.is_not_implemented().then_some(false)
+/// Whether the server does not take what it took without the condition.
+fn is_refusal(error: &Error) -> bool {
+    let refused = matches!(error.status(), Some(400 | 501)) || error.code() == Some("NotImplemented");
+    refused && !error.is_retryable() && error.kind() != ErrorKind::AccessDenied
 }

@@ -20,6 +20,8 @@ use crate::store::{Failure, MultipartUpload, ReadOptions, Store, Stored, Uploade
 pub(super) struct Assembly {
     store: Store,
     policy: RetryPolicy,
+    /// Where it was begun: it may be dropped outside.
+    runtime: Handle,
     /// `None` when it was completed or aborted.
     upload: Option<Arc<MultipartUpload>>,
     at_once: usize,
@@ -36,6 +38,7 @@ impl Assembly {
         Self {
             store: store.clone(),
             policy: policy.clone(),
+            runtime: Handle::current(),
             upload: Some(Arc::new(upload)),
             at_once,
             sending: JoinSet::new(),
@@ -121,8 +124,10 @@ impl Assembly {
             if may_be_stored && failure.is_precondition_failed() {
                 return Err(Stopped::Local(unknown_outcome(failure, retry.attempts())));
             }
-            // S3 wants the upload from its beginning then.
-            if failure.is_precondition_failed() || failure.is_conflict() {
+            // S3 wants the upload from its beginning then; but a completion whose answer was lost may be in conflict with
+            // itself, and an upload from the beginning would meet the object that it stored.
+            let begin_anew = failure.is_conflict() && !may_be_stored;
+            if failure.is_precondition_failed() || begin_anew {
                 return Err(Stopped::Remote(failure));
             }
             may_be_stored |= failure.may_be_carried_out();
@@ -147,12 +152,10 @@ impl Assembly {
 
 impl Drop for Assembly {
     fn drop(&mut self) {
-        if let Some(upload) = self.upload.take()
-            && let Ok(runtime) = Handle::try_current()
-        {
+        if let Some(upload) = self.upload.take() {
             let (store, policy) = (self.store.clone(), self.policy.clone());
             let mut sending = std::mem::take(&mut self.sending);
-            runtime.spawn(async move {
+            self.runtime.spawn(async move {
                 sending.shutdown().await;
                 abort(&store, &policy, &upload).await;
             });
@@ -169,7 +172,7 @@ async fn abort(store: &Store, policy: &RetryPolicy, upload: &MultipartUpload) {
     let aborted = tokio::time::timeout(ABORT_LIMIT, request(policy, || store.abort_multipart(upload))).await;
     let problem = match aborted {
         Ok(Ok(())) => return,
-        Ok(Err(error)) if error.kind() == ErrorKind::NotFound => return,
+        Ok(Err(error)) if error.code() == Some("NoSuchUpload") || error.is_not_found() => return,
         Ok(Err(error)) => error,
         Err(_) => Error::new(ErrorKind::Timeout, "no answer in time"),
     };

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
+use tokio::task::consume_budget;
 
 use super::buffers::Buffers;
 use crate::blocking::blocking;
@@ -174,10 +175,16 @@ fn read(file: &File, path: &Path, length: u64, mut buffer: Vec<u8>) -> Result<Ve
 
 /// Blocks.
 fn check_unchanged(file: &File, path: &Path, was: Stamp, left: u64) -> Result<()> {
-    if left == 0 && Stamp::of(file, path)? == was {
-        return Ok(());
+    if left != 0 || Stamp::of(file, path)? != was {
+        return Err(Error::new(ErrorKind::Changed, format!("{} was changed while it was read", path.display())));
     }
-    Err(Error::new(ErrorKind::Changed, format!("{} was changed while it was read", path.display())))
+    // The files of `/proc` say that they are empty.
+    if !read(file, path, 1)?.is_empty() {
+        let problem =
+            format!("{} holds more than its size of {} bytes; use PutValue::reader", path.display(), was.size);
+        return Err(Error::new(ErrorKind::InvalidObject, problem));
+    }
+    Ok(())
 }
 
 impl Gathering {
@@ -192,7 +199,11 @@ impl Gathering {
                 }
                 match self.stream.next().await {
                     None => self.ended = true,
-                    Some(Ok(chunk)) => self.rest = chunk,
+                    Some(Ok(chunk)) => {
+                        self.rest = chunk;
+                        // A stream that is always ready would let nothing else run, its own cancellation included.
+                        consume_budget().await;
+                    }
                     Some(Err(error)) => {
                         self.ended = true;
                         return Err(Error::new(ErrorKind::Io, "the value could not be read").with_source(error));
@@ -256,6 +267,16 @@ mod tests {
         assert_eq!((reading.next(4).await.unwrap(), reading.next(4).await.unwrap()), ("0123".into(), "4".into()));
         assert_eq!(reading.next(4).await.unwrap(), "");
         assert_eq!(reading.finish().await.unwrap_err().kind(), ErrorKind::Changed);
+    }
+
+    /// Such as those of `/proc` are.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_file_that_holds_more_than_its_size_is_not_stored_as_empty() {
+        let mut reading = reading(Path::new("/proc/self/status")).await;
+        assert_eq!(reading.size(), Some(0));
+        let error = reading.whole(0).await.unwrap_err();
+        assert!(error.kind() == ErrorKind::InvalidObject && error.to_string().contains("PutValue::reader"), "{error}");
     }
 
     #[tokio::test]

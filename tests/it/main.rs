@@ -11,6 +11,7 @@ mod support;
 mod bad_input;
 mod cases;
 mod commands;
+mod conditions;
 mod deletes;
 mod directories;
 mod embedded;

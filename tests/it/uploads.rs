@@ -120,6 +120,8 @@ async fn an_upload_that_was_taken_away_is_an_error() {
     fixture.server.inject(Fault::status(404, "NoSuchUpload").operation(Operation::CompleteMultipartUpload));
     let error = fixture.s3.put("k", vec![1; LARGE]).await.unwrap_err();
     assert_eq!((error.code(), error.attempts()), (Some("NoSuchUpload"), 1), "{error}");
+    // It is not that an object is not there.
+    assert_eq!((error.kind(), error.is_not_found()), (ErrorKind::Other, false), "{error}");
     assert_nothing_stays(&fixture);
 }
 
@@ -203,6 +205,33 @@ async fn a_dropped_upload_is_aborted() {
         })
         .await;
     assert_nothing_stays(&fixture);
+}
+
+#[test]
+fn an_upload_dropped_outside_of_its_runtime_is_aborted_when_the_runtime_goes_on() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let fixture = runtime.block_on(Fixture::new());
+    fixture.server.inject(Fault::stall().operation(Operation::UploadPart).times(100));
+    let mut put = fixture.s3.put("k", vec![1; LARGE]).into_future();
+    runtime.block_on(async {
+        tokio::select! {
+            outcome = &mut put => panic!("{outcome:?}"),
+            () = fixture.wait_until(|log| count(log, Operation::UploadPart) == 3) => {}
+        }
+    });
+    drop(put);
+    runtime.block_on(fixture.wait_until(|log| {
+        log.iter().any(|request| request.operation() == Operation::AbortMultipartUpload && request.status().is_some())
+    }));
+    assert_nothing_stays(&fixture);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_always_ready_lets_others_run() {
+    let fixture = Fixture::new().await;
+    let nothing = futures::stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::new()));
+    let put = fixture.s3.put("k", PutValue::stream(nothing)).into_future();
+    assert!(tokio::time::timeout(Duration::from_millis(50), put).await.is_err());
 }
 
 #[tokio::test]
