@@ -179,7 +179,7 @@ fn check_unchanged(file: &File, path: &Path, was: Stamp, left: u64) -> Result<()
         return Err(Error::new(ErrorKind::Changed, format!("{} was changed while it was read", path.display())));
     }
     // The files of `/proc` say that they are empty.
-    if !read(file, path, 1)?.is_empty() {
+    if !read(file, path, 1, Vec::new())?.is_empty() {
         let problem =
             format!("{} holds more than its size of {} bytes; use PutValue::reader", path.display(), was.size);
         return Err(Error::new(ErrorKind::InvalidObject, problem));
