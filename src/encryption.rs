@@ -57,7 +57,7 @@ impl KmsKey {
 
 /// A 256-bit key of the user's own, for SSE-C. `Debug` does not show it.
 ///
-/// It travels in headers: over plain HTTP, requests with it are refused, except to the own machine.
+/// It travels in headers: over plain HTTP, requests with it are refused, except to the own machine and not by a proxy.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct CustomerKey([u8; 32]);
 

@@ -108,11 +108,16 @@ impl Transport {
     ///
     /// A text that says what is wrong with `config.ca_certificates`.
     pub(super) fn new(config: &TransportConfig) -> Result<Self, String> {
+        let proxies = if config.proxy_from_env { Matcher::from_env() } else { Matcher::builder().build() };
+        Self::with_proxies(config, proxies)
+    }
+
+    pub(super) fn with_proxies(config: &TransportConfig, proxies: Matcher) -> Result<Self, String> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(Duration::from_secs(60)));
-        let proxies = Arc::new(if config.proxy_from_env { Matcher::from_env() } else { Matcher::builder().build() });
+        let proxies = Arc::new(proxies);
         let connector = Connector { tcp, proxies: Arc::clone(&proxies), idle_timeout: config.idle_timeout };
         let https = HttpsConnectorBuilder::new()
             .with_tls_config(tls_config(config.roots, &config.ca_certificates)?)
@@ -121,6 +126,11 @@ impl Transport {
             .wrap_connector(connector);
         let connector = TimedConnector { https, timeout: config.connect_timeout };
         Ok(Self { connector, pools: Arc::default(), proxies })
+    }
+
+    /// Whether a proxy is between here and `uri`.
+    pub(super) fn is_proxied(&self, uri: &Uri) -> bool {
+        self.proxies.intercept(uri).is_some()
     }
 
     /// The pool of the runtime that polls.

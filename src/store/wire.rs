@@ -208,16 +208,21 @@ impl Wire {
 
     /// The HTTP request of one attempt, with the credentials and the time of now.
     async fn signed(&self, route: &Route, request: &Request<'_>) -> Result<HttpRequest, Failure> {
-        if route.scheme == Scheme::HTTP && !is_loopback(route.authority.host()) && carries_a_key(&request.headers) {
-            let message = format!("a customer's encryption key is not sent to http://{}: use https", route.authority);
-            return Err(Failure::new(FailureKind::Insecure, message));
-        }
         let path = format!("{}/{}", route.base, request.key_path);
         let target = if request.query.is_empty() { path.clone() } else { format!("{path}?{}", request.query) };
         let mut uri = http::uri::Parts::default();
         uri.scheme = Some(route.scheme.clone());
         uri.authority = Some(route.authority.clone());
         uri.path_and_query = Some(PathAndQuery::try_from(target).map_err(unsendable)?);
+        let uri = Uri::from_parts(uri).map_err(unsendable)?;
+        if route.scheme == Scheme::HTTP && carries_a_key(&request.headers) {
+            let by_proxy = if self.transport.is_proxied(&uri) { " by a proxy" } else { "" };
+            if !by_proxy.is_empty() || !is_loopback(route.authority.host()) {
+                let place = &route.authority;
+                let message = format!("a customer's encryption key is not sent to http://{place}{by_proxy}: use https");
+                return Err(Failure::new(FailureKind::Insecure, message));
+            }
+        }
 
         let mut headers = request.headers.clone();
         headers.insert(header::HOST, route.host.clone());
@@ -246,7 +251,7 @@ impl Wire {
 
         let mut signed = http::Request::new(request.body.clone());
         *signed.method_mut() = request.method.clone();
-        *signed.uri_mut() = Uri::from_parts(uri).map_err(unsendable)?;
+        *signed.uri_mut() = uri;
         *signed.headers_mut() = headers;
         Ok(signed)
     }
@@ -376,6 +381,8 @@ fn hand_over(response: HttpResponse) -> HttpResponse {
 
 #[cfg(test)]
 mod tests {
+    use hyper_util::client::proxy::matcher::Matcher;
+
     use super::*;
     use crate::store::transport::TransportConfig;
 
@@ -394,6 +401,11 @@ mod tests {
             region: "us-east-1".to_owned(),
             virtual_host_style,
         }
+    }
+
+    fn a_get(key_path: &str, headers: HeaderMap) -> Request<'_> {
+        let body = HttpRequestBody::empty();
+        Request { method: Method::GET, key_path: key_path.into(), query: "".into(), headers, body }
     }
 
     fn address(route: &Route) -> String {
@@ -448,15 +460,11 @@ mod tests {
             ("http://192.168.0.1:9000", false),
             ("http://127.0.0.1.example", false),
         ] {
-            let wire = wire(Some(endpoint), false);
+            let mut wire = wire(Some(endpoint), false);
+            let without = TransportConfig { proxy_from_env: false, ..TransportConfig::default() };
+            wire.transport = Transport::new(&without).unwrap();
             let route = Route::new("b", &wire, "x").unwrap();
-            let request = Request {
-                method: Method::GET,
-                key_path: "k".into(),
-                query: "".into(),
-                headers: headers.clone(),
-                body: HttpRequestBody::empty(),
-            };
+            let request = a_get("k", headers.clone());
             let signed = wire.signed(&route, &request).await;
             assert_eq!(signed.is_ok(), sent, "{endpoint}");
             if let Err(failure) = signed {
@@ -465,17 +473,29 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_customers_key_for_the_own_machine_does_not_go_to_a_proxy() {
+        let key = crate::encryption::CustomerKey::new([7; 32]);
+        let options = crate::store::ReadOptions { customer_key: Some(&key), ..Default::default() };
+        for (endpoint, sent) in [("http://localhost:9000", false), ("https://localhost:9000", true)] {
+            let mut wire = wire(Some(endpoint), false);
+            let proxies = Matcher::builder().all("http://proxy.example").build();
+            wire.transport = Transport::with_proxies(&TransportConfig::default(), proxies).unwrap();
+            let route = Route::new("b", &wire, "x").unwrap();
+            let request = a_get("k", options.to_headers().unwrap());
+            let signed = wire.signed(&route, &request).await;
+            assert_eq!(signed.is_ok(), sent, "{endpoint}");
+            if let Err(failure) = signed {
+                assert!(failure.message.contains("proxy"), "{failure}");
+            }
+        }
+    }
+
     #[test]
     fn only_the_place_of_a_redirect_is_followed() {
         let wire = wire(Some("https://host"), false);
         let route = Route::new("b", &wire, "us-east-1").unwrap();
-        let request = Request {
-            method: Method::GET,
-            key_path: "dir/k%20".into(),
-            query: "".into(),
-            headers: HeaderMap::new(),
-            body: HttpRequestBody::empty(),
-        };
+        let request = a_get("dir/k%20", HeaderMap::new());
         let moved = |status: u16, name: &'static str, value: &'static str| {
             let headers =
                 HeaderMap::from_iter([(header::HeaderName::from_static(name), HeaderValue::from_static(value))]);
