@@ -77,8 +77,9 @@ impl Put {
     /// that race for a key, exactly one stores it, and [`PutReceipt::uploaded`] tells. Default: true.
     ///
     /// Not every service like S3 keeps this condition; garage 2.5 overwrites. So the first such put to a bucket that is not
-    /// Amazon's own tries it on an object of its own, `.s3flow-probe-…` beside the key, which it deletes again. When the
-    /// service ignores the condition, the put is [`ErrorKind::Unsupported`], unless there is
+    /// Amazon's own tries it on an object of its own, `.s3flow-probe-…` beside the key, which it deletes again (empty, it stays
+    /// where the credentials do not allow that, and as a version in a bucket that keeps them). When the service ignores the
+    /// condition, the put is [`ErrorKind::Unsupported`], unless there is
     /// [`check_then_put`](Self::check_then_put).
     ///
     /// When the answer to an attempt was lost and the next finds the object there, it is not known who stored it:

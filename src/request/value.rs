@@ -14,9 +14,10 @@ use tokio_util::io::ReaderStream;
 /// Made from `&str`, `String`, `&[u8]`, `Vec<u8>` or [`Bytes`]; from a path ([`Path`], [`PathBuf`], or
 /// [`file`](Self::file)); or from what is read while it is stored: [`reader`](Self::reader) and [`stream`](Self::stream).
 ///
-/// A value of up to 16 MiB is one request. A larger one is a multipart upload, four parts of 8 MiB at a time (larger ones when
-/// it would take more than 10,000): however long the value, no more than five parts are in memory. Of a reader or a stream,
-/// whose length is not known, the first 8 MiB are read before it is decided.
+/// A value of up to 16 MiB is one request. A larger one is a multipart upload in parts of 8 MiB, or larger ones when 10,000 could
+/// not hold it. No more than 40 MiB of a file, a reader or a stream are in memory, or two parts where these are longer than 16 MiB:
+/// from 80 GB on of a file, and beyond the first 8 GiB of a reader or a stream, whose length is not known and whose parts
+/// double every thousand. Of those two, the first 8 MiB are read before it is decided.
 ///
 /// ```
 /// use s3flow::{PutValue, S3PutObject};

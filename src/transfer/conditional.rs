@@ -163,11 +163,11 @@ impl Probe {
     async fn complete(&self, condition: &WriteCondition) -> Result<bool> {
         let Self { store, policy, location, headers } = self;
         let begun = request(policy, || store.create_multipart(location, headers)).await?;
-        let mut assembly = Assembly::new(store, policy, begun, 1);
+        let mut assembly = Assembly::new(store, policy, begun);
         let part = |store: Store, upload: Arc<MultipartUpload>| async move {
             store.upload_part(&upload, 1, Bytes::from_static(b"probe")).await
         };
-        let handed_over = assembly.send(part).await;
+        let handed_over = assembly.send(1, part).await;
         match assembly.end(handed_over, Some(condition)).await {
             Ok(_) => Ok(false),
             Err(Stopped::Remote(failure)) if failure.is_precondition_failed() => Ok(true),

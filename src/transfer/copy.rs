@@ -30,17 +30,17 @@ pub(crate) async fn copy(
         Err(error) => return Err(error),
     };
     let options = ReadOptions { range: None, if_match: source.if_match, customer_key: source.customer_key };
-    let head = request(policy, || store.head(source.location, options)).await?;
-    // Whatever was wrong, it was not its length.
-    if head.size <= COPY_PART {
-        return Err(refused);
-    }
+    // Whatever was wrong, it was not its length; or nobody may know that.
+    let head = match request(policy, || store.head(source.location, options)).await {
+        Ok(head) if head.size > COPY_PART => head,
+        Ok(_) | Err(_) => return Err(refused),
+    };
     let plan = Plan::of(head.size, COPY_PART)
         .ok_or_else(|| Error::new(ErrorKind::InvalidObject, format!("{} bytes cannot be copied", head.size)))?;
     let etag = source.if_match.map(str::to_owned).or(head.etag);
     let source = CopySource { if_match: etag.as_deref(), ..source };
     let begun = request(policy, || store.create_multipart_copy(source, destination, headers)).await?;
-    let mut assembly = Assembly::new(store, policy, begun, PARTS_AT_ONCE);
+    let mut assembly = Assembly::new(store, policy, begun);
     let handed_over = hand_over(&mut assembly, plan, source, head.size).await;
     match assembly.end(handed_over, None).await {
         Ok(stored) => Ok(stored),
@@ -68,7 +68,7 @@ async fn hand_over(assembly: &mut Assembly, plan: Plan, source: CopySource<'_>, 
                 store.copy_part(&upload, number, source, range).await
             }
         };
-        assembly.send(send).await?;
+        assembly.send(PARTS_AT_ONCE, send).await?;
     }
     Ok(())
 }

@@ -24,7 +24,6 @@ pub(super) struct Assembly {
     runtime: Handle,
     /// `None` when it was completed or aborted.
     upload: Option<Arc<MultipartUpload>>,
-    at_once: usize,
     sending: JoinSet<Result<UploadedPart>>,
     sent: Vec<UploadedPart>,
 }
@@ -33,28 +32,28 @@ pub(super) struct Assembly {
 const ABORT_LIMIT: Duration = Duration::from_secs(10);
 
 impl Assembly {
-    /// `at_once` parts are on their way at a time.
-    pub(super) fn new(store: &Store, policy: &RetryPolicy, upload: MultipartUpload, at_once: usize) -> Self {
+    pub(super) fn new(store: &Store, policy: &RetryPolicy, upload: MultipartUpload) -> Self {
         Self {
             store: store.clone(),
             policy: policy.clone(),
             runtime: Handle::current(),
             upload: Some(Arc::new(upload)),
-            at_once,
             sending: JoinSet::new(),
             sent: Vec::new(),
         }
     }
 
-    /// Sends a part in a task of its own, as soon as there is room for it. `send` makes the request of each attempt.
+    /// Sends a part in a task of its own, as soon as fewer than `at_once` are on their way. `send` makes the request of each
+    /// attempt.
     pub(super) async fn send<F>(
         &mut self,
+        at_once: usize,
         send: impl Fn(Store, Arc<MultipartUpload>) -> F + Send + Sync + 'static,
     ) -> Result<()>
     where
         F: Future<Output = Result<UploadedPart, Failure>> + Send + 'static,
     {
-        while self.sending.len() >= self.at_once {
+        while self.sending.len() >= at_once {
             self.take_sent().await?;
         }
         let (store, policy) = (self.store.clone(), self.policy.clone());
@@ -117,8 +116,8 @@ impl Assembly {
                 Ok(stored) => return Ok(stored),
                 Err(failure) => failure,
             };
-            // An upload that is gone may have been completed by the attempt whose answer was lost.
-            if may_be_stored && failure.is_no_such_upload() {
+            // An upload that is gone may have been completed by an earlier attempt, whatever was answered to that.
+            if retry.attempts() > 1 && failure.is_no_such_upload() {
                 return self.look(upload, parts, failure).await.map_err(Stopped::Local);
             }
             if may_be_stored && failure.is_precondition_failed() {

@@ -39,13 +39,10 @@ impl Plan {
         })
     }
 
-    /// How many parts are on their way at a time.
-    pub(super) fn at_once(self) -> usize {
-        match self {
-            // Longer parts are as many bytes in fewer requests.
-            Self::Equal { part } => (AT_ONCE * PART / part).clamp(1, AT_ONCE) as usize,
-            Self::Growing => AT_ONCE as usize,
-        }
+    /// How many parts of this one's length are on their way at a time: longer ones are as many bytes in fewer requests.
+    pub(super) fn at_once(self, number: u32) -> usize {
+        let length = self.length(number).unwrap_or(MAX_PART);
+        (AT_ONCE * PART / length).clamp(1, AT_ONCE) as usize
     }
 }
 
@@ -62,6 +59,8 @@ mod tests {
         assert_eq!(lengths[..1_000], [8 * MIB; 1_000]);
         assert!(lengths.iter().all(|length| (5 * MIB..=MAX_PART).contains(length)));
         assert!(lengths.iter().sum::<u64>() > 7 << 40);
+        let at_once = [1, 1_000, 1_001, 2_001, 3_001, 10_000].map(|number| Plan::Growing.at_once(number));
+        assert_eq!(at_once, [4, 4, 2, 1, 1, 1]);
     }
 
     #[test]
@@ -77,7 +76,8 @@ mod tests {
             let part = plan.length(1).unwrap();
             prop_assert!((5 * MIB..=MAX_PART).contains(&part));
             prop_assert!(size.div_ceil(part) <= MAX_PARTS);
-            prop_assert!(plan.at_once() >= 1);
+            prop_assert!((1..=4).contains(&plan.at_once(1)));
+            prop_assert!(plan.at_once(1) == 1 || plan.at_once(1) as u64 * part <= 4 * PART);
         }
     }
 }

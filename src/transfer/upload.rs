@@ -117,7 +117,7 @@ async fn in_parts(
 ) -> Result<Stored, Stopped> {
     let Upload { location, headers, condition, .. } = upload;
     let begun = request(policy, || store.create_multipart(location, headers)).await?;
-    let mut assembly = Assembly::new(store, policy, begun, plan.at_once());
+    let mut assembly = Assembly::new(store, policy, begun);
     let handed_over = hand_over(&mut assembly, plan, reading, first).await;
     assembly.end(handed_over, condition).await
 }
@@ -142,7 +142,7 @@ async fn hand_over(assembly: &mut Assembly, plan: Plan, reading: &mut Reading, f
             let body = body.clone();
             async move { store.upload_part(&upload, number, body).await }
         };
-        assembly.send(send).await?;
+        assembly.send(plan.at_once(number), send).await?;
     }
     reading.finish().await
 }

@@ -115,6 +115,16 @@ async fn a_completion_whose_answer_was_lost_is_recognised() {
 }
 
 #[tokio::test]
+async fn a_completion_that_a_busy_server_carried_out_is_recognised() {
+    let fixture = Fixture::new().await;
+    let complete = |fault: Fault| fault.operation(Operation::CompleteMultipartUpload);
+    fixture.server.inject(complete(Fault::lose_answer()));
+    fixture.server.inject(complete(Fault::status(503, "SlowDown")).on_call(2));
+    assert!(fixture.s3.put("k", patterned(LARGE)).await.unwrap().uploaded());
+    assert!(fixture.server.object("bucket", "k").unwrap() == patterned(LARGE));
+}
+
+#[tokio::test]
 async fn an_upload_that_was_taken_away_is_an_error() {
     let fixture = Fixture::new().await;
     fixture.server.inject(Fault::status(404, "NoSuchUpload").operation(Operation::CompleteMultipartUpload));
@@ -412,6 +422,11 @@ async fn a_copy_that_is_refused_for_another_reason_says_so() {
     fixture.server.inject(Fault::status(400, "InvalidRequest").operation(Operation::CopyObject));
     let error = fixture.s3.copy("k", "copy").await.unwrap_err();
     assert_eq!((error.code(), error.operation()), (Some("InvalidRequest"), Some("copy")), "{error}");
+    // Also when nobody may know how long it is.
+    fixture.server.inject(Fault::status(400, "InvalidRequest").operation(Operation::CopyObject));
+    fixture.server.inject(Fault::status(403, "AccessDenied").operation(Operation::HeadObject));
+    assert_eq!(fixture.s3.copy("k", "copy").await.unwrap_err().code(), Some("InvalidRequest"));
+    fixture.server.clear_faults();
     let error = fixture.s3.copy(s3flow::S3GetObject::new("k").length(1), "copy").await.unwrap_err();
     assert_eq!((error.kind(), error.attempts()), (ErrorKind::InvalidRange, 0));
 }
