@@ -93,6 +93,23 @@ fn the_gaps_are_of_cases_that_there_are() {
 }
 
 #[tokio::test]
+async fn garage_is_found_to_ignore_conditions_and_nothing_is_damaged() {
+    if variable("S3FLOW_TEST_SERVER").as_deref() != Some("garage") {
+        return;
+    }
+    let s3 = place("ignored-conditions").unwrap().s3;
+    s3.put("there", "first").await.unwrap();
+    for value in [vec![1], vec![1; cases::uploads::LARGE]] {
+        for put in [s3.put("there", value.clone()).overwrite(false), s3.put("there", value).if_match("\"other\"")] {
+            assert_eq!(put.await.unwrap_err().kind(), ErrorKind::Unsupported);
+        }
+    }
+    assert_eq!(s3.get("there").await.unwrap().text().await.unwrap(), "first");
+    // Neither the objects of the trials are left.
+    assert_eq!(s3.list_recursive([""]).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn a_wrong_secret_is_access_denied_with_the_code_and_request_id_of_s3() {
     let Some(place) = place("wrong-secret") else { return };
     let endpoint = variable("S3FLOW_TEST_ENDPOINT").unwrap();
