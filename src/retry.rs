@@ -1,5 +1,6 @@
 //! The one retry loop: what is tried again, how often, and after which wait.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
@@ -12,6 +13,12 @@ use crate::store::{Failure, Retryability};
 pub(crate) struct RetryPolicy {
     /// Repeated attempts after transient failures and throttling.
     pub(crate) retries: u32,
+}
+
+/// The retries of one client. Clones share everything.
+#[derive(Debug, Clone)]
+pub(crate) struct Retries {
+    pub(crate) policy: Arc<RetryPolicy>,
 }
 
 /// Repeated attempts when nothing answers at the address at all.
@@ -33,7 +40,7 @@ impl Default for RetryPolicy {
 /// The attempts of one operation.
 ///
 /// ```text
-/// let mut retry = policy.start();
+/// let mut retry = retries.start();
 /// loop {
 ///     match attempt().await {
 ///         Ok(done) => return Ok(done),
@@ -53,9 +60,14 @@ pub(crate) struct Retry<'a> {
     unreachable_in_a_row: u32,
 }
 
-impl RetryPolicy {
+impl Retries {
+    pub(crate) fn new(policy: RetryPolicy) -> Self {
+        Self { policy: Arc::new(policy) }
+    }
+
+    /// For one operation.
     pub(crate) fn start(&self) -> Retry<'_> {
-        Retry { policy: self, waits: waits(), failed: 0, in_a_row: 0, unreachable_in_a_row: 0 }
+        Retry { policy: &self.policy, waits: waits(), failed: 0, in_a_row: 0, unreachable_in_a_row: 0 }
     }
 }
 
@@ -139,8 +151,8 @@ mod tests {
 
     /// Fails until the policy gives up; the error and how long it took.
     async fn exhaust(failure: Failure) -> (Error, Duration) {
-        let policy = RetryPolicy::default();
-        let mut retry = policy.start();
+        let retries = Retries::new(RetryPolicy::default());
+        let mut retry = retries.start();
         let start = Instant::now();
         loop {
             if let Err(error) = retry.wait(failure.clone()).await {
@@ -173,8 +185,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_server_that_was_reached_may_be_away_for_a_moment() {
-        let policy = RetryPolicy::default();
-        let mut retry = policy.start();
+        let retries = Retries::new(RetryPolicy::default());
+        let mut retry = retries.start();
         for _ in 0..4 {
             retry.wait(interrupted()).await.unwrap();
         }
@@ -187,26 +199,26 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_throttled_attempt_waits_at_least_the_floor() {
-        let policy = RetryPolicy::default();
+        let retries = Retries::new(RetryPolicy::default());
         let start = Instant::now();
-        policy.start().wait(throttled(None)).await.unwrap();
+        retries.start().wait(throttled(None)).await.unwrap();
         assert!(start.elapsed() >= THROTTLED_FLOOR);
     }
 
     #[tokio::test(start_paused = true)]
     async fn retry_after_is_honoured_up_to_a_limit() {
-        let policy = RetryPolicy::default();
+        let retries = Retries::new(RetryPolicy::default());
         for (asked, waited) in [(3, 3), (3600, 30)] {
             let start = Instant::now();
-            policy.start().wait(throttled(Some(asked))).await.unwrap();
+            retries.start().wait(throttled(Some(asked))).await.unwrap();
             assert_eq!(start.elapsed().as_secs(), waited);
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn progress_renews_the_patience() {
-        let policy = RetryPolicy { retries: 1 };
-        let mut retry = policy.start();
+        let retries = Retries::new(RetryPolicy { retries: 1 });
+        let mut retry = retries.start();
         for _ in 0..10 {
             retry.wait(interrupted()).await.unwrap();
             retry.progressed();

@@ -16,9 +16,10 @@ use crate::ops::{
     ListPaths, ListRecursive, Put, PutInput, PutMany,
 };
 use crate::request::{PutValue, S3GetObject, S3PutObject};
-use crate::retry::RetryPolicy;
+use crate::retry::Retries;
 use crate::scope::Scope;
 use crate::store::Store;
+use crate::transfer::Engine;
 
 /// What a process needs once: connections, credentials, defaults.
 ///
@@ -38,7 +39,7 @@ pub struct Client {
 
 pub(crate) struct ClientParts {
     pub(crate) store: Store,
-    pub(crate) retry: RetryPolicy,
+    pub(crate) retries: Retries,
     pub(crate) concurrency: usize,
     pub(crate) encryption: Option<Encryption>,
     pub(crate) tmproot: PathBuf,
@@ -77,10 +78,10 @@ impl Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ClientParts { store, retry, concurrency, encryption, tmproot, runs, workers: _ } = &*self.parts;
+        let ClientParts { store, retries, concurrency, encryption, tmproot, runs, workers: _ } = &*self.parts;
         f.debug_struct("Client")
             .field("store", store)
-            .field("retry", retry)
+            .field("retry", &retries.policy)
             .field("concurrency", concurrency)
             .field("encryption", encryption)
             .field("tmproot", tmproot)
@@ -120,6 +121,7 @@ struct Inner {
     client: Client,
     root: Root,
     scope: Arc<Scope>,
+    engine: Engine,
     encryption: Option<Encryption>,
     concurrency: usize,
 }
@@ -137,8 +139,10 @@ impl S3 {
         encryption: Option<Encryption>,
         concurrency: usize,
     ) -> Self {
-        let scope = Arc::new(Scope::new(tmproot, Arc::clone(&client.parts().workers)));
-        Self { inner: Arc::new(Inner { client, root, scope, encryption, concurrency }) }
+        let ClientParts { store, retries, workers, .. } = client.parts();
+        let scope = Arc::new(Scope::new(tmproot, Arc::clone(workers)));
+        let engine = Engine { store: store.clone(), retries: retries.clone(), aborts: scope.aborts().clone() };
+        Self { inner: Arc::new(Inner { client, root, scope, engine, encryption, concurrency }) }
     }
 
     /// The root of the scope as an `s3://` URL; `None` when keys are whole URLs.
@@ -566,12 +570,12 @@ impl S3 {
         self.inner.scope.close().await
     }
 
-    pub(crate) fn client(&self) -> &ClientParts {
-        self.inner.client.parts()
-    }
-
     pub(crate) fn root(&self) -> &Root {
         &self.inner.root
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.inner.engine
     }
 
     pub(crate) fn scope(&self) -> &Arc<Scope> {
@@ -593,7 +597,7 @@ where
 
 impl fmt::Debug for S3 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { client, root, scope, encryption, concurrency } = &*self.inner;
+        let Inner { client, root, scope, engine: _, encryption, concurrency } = &*self.inner;
         f.debug_struct("S3")
             .field("root", root)
             .field("client", client)

@@ -13,7 +13,7 @@ use super::run::RunSettings;
 use crate::blocking::Workers;
 use crate::encryption::Encryption;
 use crate::error::{Error, ErrorKind, Result};
-use crate::retry::RetryPolicy;
+use crate::retry::{Retries, RetryPolicy};
 use crate::s3::{Client, ClientParts};
 use crate::store::{CaCertificates, CredentialSource, Store, StoreConfig, TlsRoots, TransportConfig};
 
@@ -285,7 +285,7 @@ impl ClientBuilder {
         };
         Ok(Client::from_parts(ClientParts {
             store: Store::new(store).map_err(|problem| Error::new(ErrorKind::Config, problem))?,
-            retry: RetryPolicy { retries },
+            retries: Retries::new(RetryPolicy { retries }),
             concurrency,
             encryption,
             tmproot,
@@ -337,7 +337,7 @@ mod tests {
         let variables =
             [("METAFLOW_S3_WORKER_COUNT", "4"), ("METAFLOW_TEMPDIR", "/somewhere"), ("METAFLOW_S3_RETRY_COUNT", "2")];
         let client = built(&variables).unwrap();
-        assert_eq!((client.parts().concurrency, client.parts().retry.retries), (4, 2));
+        assert_eq!((client.parts().concurrency, client.parts().retries.policy.retries), (4, 2));
         assert_eq!(client.parts().tmproot, PathBuf::from("/somewhere"));
         let client = Client::builder().concurrency(5).build_in(&environment(&variables)).unwrap();
         assert_eq!(client.s3().build().unwrap().concurrency(), 5);
@@ -398,7 +398,7 @@ mod tests {
         let machine = Machine::new(&[(USER, file)]);
         let client = Client::builder().build_in(&on(&machine, &[("AWS_ENDPOINT_URL", "http://aws")])).unwrap();
         let parts = client.parts();
-        assert_eq!((parts.concurrency, parts.retry.retries), (5, 3));
+        assert_eq!((parts.concurrency, parts.retries.policy.retries), (5, 3));
         assert_eq!(parts.encryption, Some(Encryption::Aes256));
         assert_eq!(parts.tmproot, PathBuf::from("/file"));
         let shown = format!("{client:?}");

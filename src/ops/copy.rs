@@ -97,12 +97,12 @@ fn prepare(s3: &S3, source: S3GetObject, destination: &str, properties: &Propert
 
 async fn copy(s3: &S3, index: usize, prepared: Prepared) -> Result<PutReceipt> {
     let Prepared { source, from, to, headers } = prepared;
-    let client = s3.client();
+    let engine = s3.engine();
     let copied = async {
         let options = source.read_options(s3.encryption())?;
         let source =
             CopySource { location: &from.location, if_match: options.if_match, customer_key: options.customer_key };
-        transfer::copy(&client.store, &client.retry, source, &to.location, &headers).await
+        transfer::copy(engine, source, &to.location, &headers).await
     };
     match s3.scope().unless_closed(copied).await {
         Ok(stored) => Ok(PutReceipt::stored(index, to, stored)),
@@ -110,7 +110,7 @@ async fn copy(s3: &S3, index: usize, prepared: Prepared) -> Result<PutReceipt> {
             let of_the_source = match error.kind() {
                 ErrorKind::NotFound | ErrorKind::Changed => true,
                 // The answer does not say which of the two buckets it means.
-                ErrorKind::NoSuchBucket => matches!(client.store.bucket_exists(to.location.bucket()).await, Ok(true)),
+                ErrorKind::NoSuchBucket => matches!(engine.store.bucket_exists(to.location.bucket()).await, Ok(true)),
                 _ => false,
             };
             let place = if of_the_source { &from } else { &to };

@@ -15,7 +15,6 @@ use crate::receipt::DeleteReceipt;
 use crate::request::S3GetObject;
 use crate::s3::S3;
 use crate::store::MAX_DELETE_KEYS;
-use crate::transfer;
 
 pub(super) const OPERATION: &str = "delete";
 
@@ -60,8 +59,7 @@ impl IntoFuture for Delete {
         let Self { s3, object } = self;
         Box::pin(async move {
             let address = target(&s3, &object)?;
-            let client = s3.client();
-            let delete = transfer::request(&client.retry, || client.store.delete(&address.location));
+            let delete = s3.engine().request(|store| store.delete(&address.location));
             match s3.scope().unless_closed(delete).await {
                 Ok(deleted) => Ok(DeleteReceipt::new(0, address, deleted)),
                 Err(error) => Err(error.with_operation(OPERATION, Some(address.location.url()))),

@@ -152,14 +152,13 @@ fn prepare(s3: &S3, object: S3PutObject) -> Result<Prepared> {
 
 async fn put(s3: &S3, index: usize, prepared: Prepared, settings: &Settings) -> Result<PutReceipt> {
     let Prepared { address, headers, value } = prepared;
-    let client = s3.client();
     let upload = Upload {
         location: &address.location,
         headers: &headers,
         condition: settings.condition.as_ref(),
         check_then_put: settings.check_then_put,
     };
-    match s3.scope().unless_closed(transfer::upload(&client.store, &client.retry, upload, value)).await {
+    match s3.scope().unless_closed(transfer::upload(s3.engine(), upload, value)).await {
         Ok(Outcome::Stored(stored)) => Ok(PutReceipt::stored(index, address, stored)),
         Ok(Outcome::Exists) => Ok(PutReceipt::existed(index, address)),
         Err(error) => Err(error.with_operation("put", Some(address.location.url()))),

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use super::multipart::Assembly;
 use super::parts::Plan;
-use super::{Stopped, request};
+use super::{Engine, Stopped};
 use crate::address::Location;
 use crate::error::{Error, ErrorKind, Result};
-use crate::retry::RetryPolicy;
 use crate::store::{CopySource, MultipartUpload, ObjectHeaders, ReadOptions, Store, Stored};
 
 /// Of a copy by parts, one of them: nothing of it passes through here.
@@ -18,20 +17,19 @@ const PARTS_AT_ONCE: usize = 8;
 ///
 /// One request, unless the server refuses it, as S3 does over 5 GiB: then by parts, pinned to one ETag.
 pub(crate) async fn copy(
-    store: &Store,
-    policy: &RetryPolicy,
+    engine: &Engine,
     source: CopySource<'_>,
     destination: &Location,
     headers: &ObjectHeaders,
 ) -> Result<Stored> {
-    let refused = match request(policy, || store.copy(source, destination, headers)).await {
+    let refused = match engine.request(|store| store.copy(source, destination, headers)).await {
         Ok(stored) => return Ok(stored),
         Err(error) if may_be_too_large(&error) => error,
         Err(error) => return Err(error),
     };
     let options = ReadOptions { range: None, if_match: source.if_match, customer_key: source.customer_key };
     // Whatever was wrong, it was not its length; or nobody may know that.
-    let head = match request(policy, || store.head(source.location, options)).await {
+    let head = match engine.request(|store| store.head(source.location, options)).await {
         Ok(head) if head.size > COPY_PART => head,
         Ok(_) | Err(_) => return Err(refused),
     };
@@ -39,8 +37,8 @@ pub(crate) async fn copy(
         .ok_or_else(|| Error::new(ErrorKind::InvalidObject, format!("{} bytes cannot be copied", head.size)))?;
     let etag = source.if_match.map(str::to_owned).or(head.etag);
     let source = CopySource { if_match: etag.as_deref(), ..source };
-    let begun = request(policy, || store.create_multipart_copy(source, destination, headers)).await?;
-    let mut assembly = Assembly::new(store, policy, begun);
+    let begun = engine.request(|store| store.create_multipart_copy(source, destination, headers)).await?;
+    let mut assembly = Assembly::new(engine, begun);
     let handed_over = hand_over(&mut assembly, plan, source, head.size).await;
     match assembly.end(handed_over, None).await {
         Ok(stored) => Ok(stored),

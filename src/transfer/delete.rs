@@ -3,10 +3,10 @@
 use futures::future::{join, join_all};
 use tokio::sync::Semaphore;
 
+use super::Engine;
 use crate::address::Location;
 use crate::error::Result;
-use crate::retry::RetryPolicy;
-use crate::store::{Deleted, Failure, Retryability, Store, is_exact_in_xml};
+use crate::store::{Deleted, Failure, Retryability, is_exact_in_xml};
 
 /// What became of one of many, by its place among them.
 type Outcome = (usize, Result<Deleted>);
@@ -15,15 +15,14 @@ type Outcome = (usize, Result<Deleted>);
 ///
 /// Every request needs one of `permits`.
 pub(crate) async fn delete_objects(
-    store: &Store,
-    policy: &RetryPolicy,
+    engine: &Engine,
     locations: &[Location],
     permits: &Semaphore,
 ) -> Vec<Result<Deleted>> {
     let Some(first) = locations.first() else { return Vec::new() };
-    let batch = Batch { store, policy, bucket: first.bucket(), locations, permits };
+    let batch = Batch { engine, bucket: first.bucket(), locations, permits };
     let places = 0..locations.len();
-    let (mut together, mut singly): (Vec<usize>, Vec<usize>) = if store.lacks_delete_objects(batch.bucket) {
+    let (mut together, mut singly): (Vec<usize>, Vec<usize>) = if engine.store.lacks_delete_objects(batch.bucket) {
         (Vec::new(), places.collect())
     } else {
         places.partition(|place| is_exact_in_xml(locations[*place].key()))
@@ -38,8 +37,7 @@ pub(crate) async fn delete_objects(
 }
 
 struct Batch<'a> {
-    store: &'a Store,
-    policy: &'a RetryPolicy,
+    engine: &'a Engine,
     bucket: &'a str,
     locations: &'a [Location],
     permits: &'a Semaphore,
@@ -49,12 +47,12 @@ impl Batch<'_> {
     /// A DeleteObjects for these places; again for those of them that may still be deleted.
     async fn together(&self, mut places: Vec<usize>) -> Vec<Outcome> {
         let mut outcomes = Vec::with_capacity(places.len());
-        let mut retry = self.policy.start();
+        let mut retry = self.engine.retries.start();
         while !places.is_empty() {
             let keys: Vec<&str> = places.iter().map(|place| self.locations[*place].key()).collect();
             let answer = {
                 let _permit = self.permits.acquire().await;
-                self.store.delete_objects(self.bucket, &keys).await
+                self.engine.store.delete_objects(self.bucket, &keys).await
             };
             let attempts = retry.attempts();
             let mut again: Vec<(usize, Failure)> = Vec::new();
@@ -71,7 +69,7 @@ impl Batch<'_> {
                         }
                     }
                 }
-                Err(_) if self.store.lacks_delete_objects(self.bucket) => {
+                Err(_) if self.engine.store.lacks_delete_objects(self.bucket) => {
                     outcomes.extend(self.singly(places).await);
                     return outcomes;
                 }
@@ -94,9 +92,9 @@ impl Batch<'_> {
     /// A DeleteObject for each of these places.
     async fn singly(&self, places: Vec<usize>) -> Vec<Outcome> {
         join_all(places.into_iter().map(|place| async move {
-            let deleted = super::request(self.policy, || async {
+            let deleted = self.engine.request(|store| async move {
                 let _permit = self.permits.acquire().await;
-                self.store.delete(&self.locations[place]).await
+                store.delete(&self.locations[place]).await
             });
             (place, deleted.await)
         }))

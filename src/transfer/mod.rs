@@ -18,9 +18,11 @@ pub(crate) use self::download::{Downloaded, download};
 pub(crate) use self::source::check_file;
 pub(crate) use self::upload::{Outcome, Upload, upload};
 
+use tokio_util::task::TaskTracker;
+
 use crate::error::{Error, ErrorKind, Result};
-use crate::retry::RetryPolicy;
-use crate::store::Failure;
+use crate::retry::Retries;
+use crate::store::{Failure, Store};
 
 /// Why an attempt of several steps ended.
 enum Stopped {
@@ -41,16 +43,27 @@ impl From<Error> for Stopped {
     }
 }
 
-/// A request that is simply sent again when it fails.
-pub(crate) async fn request<T, F>(policy: &RetryPolicy, mut attempt: impl FnMut() -> F) -> Result<T>
-where
-    F: Future<Output = Result<T, Failure>>,
-{
-    let mut retry = policy.start();
-    loop {
-        match attempt().await {
-            Ok(done) => return Ok(done),
-            Err(failure) => retry.wait(failure).await?,
+/// What the transfers of a scope work with. Clones share everything.
+#[derive(Debug, Clone)]
+pub(crate) struct Engine {
+    pub(crate) store: Store,
+    pub(crate) retries: Retries,
+    /// Where the tasks run that end what a dropped transfer has begun; the scope's end waits for them.
+    pub(crate) aborts: TaskTracker,
+}
+
+impl Engine {
+    /// A request that is simply sent again when it fails.
+    pub(crate) async fn request<'a, T, F>(&'a self, mut attempt: impl FnMut(&'a Store) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let mut retry = self.retries.start();
+        loop {
+            match attempt(&self.store).await {
+                Ok(done) => return Ok(done),
+                Err(failure) => retry.wait(failure).await?,
+            }
         }
     }
 }

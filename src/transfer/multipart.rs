@@ -9,17 +9,15 @@ use md5::{Digest as _, Md5};
 use tokio::runtime::Handle;
 use tokio::task::{JoinError, JoinSet};
 
-use super::{Stopped, request, unknown_outcome};
+use super::{Engine, Stopped, unknown_outcome};
 use crate::blocking::joined;
 use crate::error::{Error, ErrorKind, Result};
-use crate::retry::RetryPolicy;
 use crate::store::{Failure, MultipartUpload, ReadOptions, Store, Stored, UploadedPart, WriteCondition};
 
 /// An upload that was begun, and its parts. Dropping it ends those under way and aborts it in a task of the runtime: as much
 /// as can be done when a future is dropped.
 pub(super) struct Assembly {
-    store: Store,
-    policy: RetryPolicy,
+    engine: Engine,
     /// Where it was begun: it may be dropped outside.
     runtime: Handle,
     /// `None` when it was completed or aborted.
@@ -32,10 +30,9 @@ pub(super) struct Assembly {
 const ABORT_LIMIT: Duration = Duration::from_secs(10);
 
 impl Assembly {
-    pub(super) fn new(store: &Store, policy: &RetryPolicy, upload: MultipartUpload) -> Self {
+    pub(super) fn new(engine: &Engine, upload: MultipartUpload) -> Self {
         Self {
-            store: store.clone(),
-            policy: policy.clone(),
+            engine: engine.clone(),
             runtime: Handle::current(),
             upload: Some(Arc::new(upload)),
             sending: JoinSet::new(),
@@ -56,9 +53,9 @@ impl Assembly {
         while self.sending.len() >= at_once {
             self.take_sent().await?;
         }
-        let (store, policy) = (self.store.clone(), self.policy.clone());
+        let engine = self.engine.clone();
         if let Some(upload) = self.upload.clone() {
-            self.sending.spawn(async move { request(&policy, || send(store.clone(), Arc::clone(&upload))).await });
+            self.sending.spawn(async move { engine.request(|store| send(store.clone(), Arc::clone(&upload))).await });
         }
         Ok(())
     }
@@ -101,7 +98,7 @@ impl Assembly {
         {
             // A part that arrives after the abort would stay.
             self.sending.shutdown().await;
-            abort(&self.store, &self.policy, &upload).await;
+            abort(&self.engine, &upload).await;
         }
         self.upload = None;
         completed
@@ -109,10 +106,10 @@ impl Assembly {
 
     async fn complete(&self, parts: &[UploadedPart], condition: Option<&WriteCondition>) -> Result<Stored, Stopped> {
         let Some(upload) = &self.upload else { unreachable!("completed once, before anything ends it") };
-        let mut retry = self.policy.start();
+        let mut retry = self.engine.retries.start();
         let mut may_be_stored = false;
         loop {
-            let failure = match self.store.complete_multipart(upload, parts, condition).await {
+            let failure = match self.engine.store.complete_multipart(upload, parts, condition).await {
                 Ok(stored) => return Ok(stored),
                 Err(failure) => failure,
             };
@@ -137,7 +134,7 @@ impl Assembly {
     /// Whether the object that is there is made of `parts`.
     async fn look(&self, upload: &MultipartUpload, parts: &[UploadedPart], gone: Failure) -> Result<Stored> {
         let options = ReadOptions { customer_key: upload.headers.customer_key(), ..ReadOptions::default() };
-        let there = request(&self.policy, || self.store.head(&upload.location, options)).await;
+        let there = self.engine.request(|store| store.head(&upload.location, options)).await;
         match there {
             Ok(head) if head.etag.is_some() && head.etag == composite_etag(parts) => {
                 Ok(Stored { etag: head.etag, version_id: head.version_id })
@@ -152,12 +149,13 @@ impl Assembly {
 impl Drop for Assembly {
     fn drop(&mut self) {
         if let Some(upload) = self.upload.take() {
-            let (store, policy) = (self.store.clone(), self.policy.clone());
+            let engine = self.engine.clone();
             let mut sending = std::mem::take(&mut self.sending);
-            self.runtime.spawn(async move {
+            let abort = async move {
                 sending.shutdown().await;
-                abort(&store, &policy, &upload).await;
-            });
+                abort(&engine, &upload).await;
+            };
+            self.engine.aborts.spawn_on(abort, &self.runtime);
         }
     }
 }
@@ -167,8 +165,8 @@ fn part(sent: Result<Result<UploadedPart>, JoinError>) -> Result<UploadedPart> {
 }
 
 /// As well as it can be done: what led to it is the error that counts.
-async fn abort(store: &Store, policy: &RetryPolicy, upload: &MultipartUpload) {
-    let aborted = tokio::time::timeout(ABORT_LIMIT, request(policy, || store.abort_multipart(upload))).await;
+async fn abort(engine: &Engine, upload: &MultipartUpload) {
+    let aborted = tokio::time::timeout(ABORT_LIMIT, engine.request(|store| store.abort_multipart(upload))).await;
     let problem = match aborted {
         Ok(Ok(())) => return,
         Ok(Err(error)) if error.code() == Some("NoSuchUpload") || error.is_not_found() => return,

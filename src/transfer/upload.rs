@@ -8,11 +8,10 @@ use super::conditional::{self, Settled, Write};
 use super::multipart::Assembly;
 use super::parts::{PART, Plan};
 use super::source::Reading;
-use super::{Stopped, request, unknown_outcome};
+use super::{Engine, Stopped, unknown_outcome};
 use crate::address::Location;
 use crate::error::{Error, ErrorKind, Result};
 use crate::request::Source;
-use crate::retry::RetryPolicy;
 use crate::store::{MultipartUpload, ObjectHeaders, Store, Stored, WriteCondition};
 
 /// Where a value goes, and how.
@@ -43,7 +42,7 @@ const LONGEST_SINGLE: u64 = 2 * PART;
 /// [`ErrorKind::InvalidObject`] when the value is longer than S3 takes; [`ErrorKind::Changed`] when a file changed while it
 /// was read, or the object is not the one of the condition; [`ErrorKind::Unsupported`] when the server ignores conditions;
 /// [`ErrorKind::Other`] when a condition does not hold any more and an earlier attempt may have stored the object.
-pub(crate) async fn upload(store: &Store, policy: &RetryPolicy, upload: Upload<'_>, value: Source) -> Result<Outcome> {
+pub(crate) async fn upload(engine: &Engine, upload: Upload<'_>, value: Source) -> Result<Outcome> {
     let mut reading = Reading::begin(value).await?;
     let (plan, first) = match reading.size() {
         Some(size) if size <= LONGEST_SINGLE => (None, reading.whole(size).await?),
@@ -54,19 +53,19 @@ pub(crate) async fn upload(store: &Store, policy: &RetryPolicy, upload: Upload<'
         }
     };
     let write = if plan.is_some() { Write::Complete } else { Write::Put };
-    let upload = match conditional::settle(store, policy, upload, write).await? {
+    let upload = match conditional::settle(engine, upload, write).await? {
         Settled::Proceed(upload) => upload,
         Settled::Exists => return Ok(Outcome::Exists),
     };
-    let Some(plan) = plan else { return single(store, policy, upload, first).await };
+    let Some(plan) = plan else { return single(engine, upload, first).await };
     // Nobody wants to send a long value only to hear that it is there already.
-    if upload.condition == Some(&WriteCondition::Absent) && conditional::exists(store, policy, upload).await? {
+    if upload.condition == Some(&WriteCondition::Absent) && conditional::exists(engine, upload).await? {
         return Ok(Outcome::Exists);
     }
-    let mut retry = policy.start();
+    let mut retry = engine.retries.start();
     let mut first = first;
     loop {
-        match in_parts(store, policy, upload, plan, &mut reading, first).await {
+        match in_parts(engine, upload, plan, &mut reading, first).await {
             Ok(stored) => return Ok(Outcome::Stored(stored)),
             Err(Stopped::Local(error)) => return Err(error),
             Err(Stopped::Remote(failure)) if failure.is_precondition_failed() => {
@@ -84,12 +83,12 @@ pub(crate) async fn upload(store: &Store, policy: &RetryPolicy, upload: Upload<'
     }
 }
 
-async fn single(store: &Store, policy: &RetryPolicy, upload: Upload<'_>, body: Bytes) -> Result<Outcome> {
+async fn single(engine: &Engine, upload: Upload<'_>, body: Bytes) -> Result<Outcome> {
     let Upload { location, headers, condition, .. } = upload;
-    let mut retry = policy.start();
+    let mut retry = engine.retries.start();
     let mut may_be_stored = false;
     loop {
-        match store.put(location, headers, condition, body.clone()).await {
+        match engine.store.put(location, headers, condition, body.clone()).await {
             Ok(stored) => return Ok(Outcome::Stored(stored)),
             Err(failure) if condition.is_some() && failure.is_precondition_failed() => {
                 let attempts = retry.attempts();
@@ -108,16 +107,15 @@ async fn single(store: &Store, policy: &RetryPolicy, upload: Upload<'_>, body: B
 
 /// One multipart upload. A failure that is left to judge is one of the completion.
 async fn in_parts(
-    store: &Store,
-    policy: &RetryPolicy,
+    engine: &Engine,
     upload: Upload<'_>,
     plan: Plan,
     reading: &mut Reading,
     first: Bytes,
 ) -> Result<Stored, Stopped> {
     let Upload { location, headers, condition, .. } = upload;
-    let begun = request(policy, || store.create_multipart(location, headers)).await?;
-    let mut assembly = Assembly::new(store, policy, begun);
+    let begun = engine.request(|store| store.create_multipart(location, headers)).await?;
+    let mut assembly = Assembly::new(engine, begun);
     let handed_over = hand_over(&mut assembly, plan, reading, first).await;
     assembly.end(handed_over, condition).await
 }
