@@ -9,6 +9,8 @@ mod shell;
 mod support;
 
 mod bad_input;
+mod broken_wire;
+mod cancellation;
 mod cases;
 mod commands;
 mod conditions;
