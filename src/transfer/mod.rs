@@ -61,7 +61,10 @@ impl Engine {
         let mut retry = self.retries.start();
         loop {
             match attempt(&self.store).await {
-                Ok(done) => return Ok(done),
+                Ok(done) => {
+                    retry.succeeded();
+                    return Ok(done);
+                }
                 Err(failure) => retry.wait(failure).await?,
             }
         }

@@ -110,7 +110,10 @@ impl Assembly {
         let mut may_be_stored = false;
         loop {
             let failure = match self.engine.store.complete_multipart(upload, parts, condition).await {
-                Ok(stored) => return Ok(stored),
+                Ok(stored) => {
+                    retry.succeeded();
+                    return Ok(stored);
+                }
                 Err(failure) => failure,
             };
             // An upload that is gone may have been completed by an earlier attempt, whatever was answered to that.

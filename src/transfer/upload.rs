@@ -89,7 +89,10 @@ async fn single(engine: &Engine, upload: Upload<'_>, body: Bytes) -> Result<Outc
     let mut may_be_stored = false;
     loop {
         match engine.store.put(location, headers, condition, body.clone()).await {
-            Ok(stored) => return Ok(Outcome::Stored(stored)),
+            Ok(stored) => {
+                retry.succeeded();
+                return Ok(Outcome::Stored(stored));
+            }
             Err(failure) if condition.is_some() && failure.is_precondition_failed() => {
                 let attempts = retry.attempts();
                 if may_be_stored {
