@@ -4,12 +4,12 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::checked_concurrency;
 use super::credentials::Credentials;
 use super::endpoint::parse_endpoint;
 use super::environment::{Environment, flag};
 use super::metaflow::read_small;
 use super::run::RunSettings;
+use super::{checked_concurrency, checked_part_size};
 use crate::blocking::Workers;
 use crate::encryption::Encryption;
 use crate::error::{Error, ErrorKind, Result};
@@ -39,6 +39,7 @@ const DEFAULT_REGION: &str = "us-east-1";
 /// | [`tmproot`](Self::tmproot) | `METAFLOW_TEMPDIR` | the system's temporary directory |
 /// | [`datatools_s3root`](Self::datatools_s3root) | `METAFLOW_DATATOOLS_S3ROOT`, `METAFLOW_DATASTORE_SYSROOT_S3` | none |
 /// | [`retries`](Self::retries) | `METAFLOW_S3_RETRY_COUNT` | 7 |
+/// | [`part_size`](Self::part_size) | | 8 MiB, growing with the value |
 /// | [`connect_timeout`](Self::connect_timeout) | | 5 s |
 /// | [`idle_timeout`](Self::idle_timeout) | | 30 s |
 /// | [`tls_roots`](Self::tls_roots) | `METAFLOW_S3_VERIFY_CERTIFICATE`; `SSL_CERT_FILE`, `SSL_CERT_DIR` | the platform's |
@@ -87,6 +88,7 @@ pub struct ClientBuilder {
     encryption: Option<Encryption>,
     tmproot: Option<PathBuf>,
     retries: Option<u32>,
+    part_size: Option<u64>,
     connect_timeout: Option<Duration>,
     idle_timeout: Option<Duration>,
     tls_roots: Option<TlsRoots>,
@@ -148,6 +150,18 @@ impl ClientBuilder {
     /// How often a request is sent again after failures that may pass. When nothing answers at all: at most three times.
     pub fn retries(mut self, retries: u32) -> Self {
         self.retries = Some(retries);
+        self
+    }
+
+    /// The size of the parts in which long values are stored, in bytes, 5 MiB to 5 GiB; the default of every scope.
+    ///
+    /// Without it, parts have 8 MiB, or more where 10,000 of them could not hold the value; those of a stream, whose length is
+    /// not known, grow as it gets longer. With it, all parts of a value but the last have this size, as some services want it
+    /// (Cloudflare's R2), those of a stream too: it may have 10,000 of them, which is 48.8 TiB in parts of 5 GiB. Of a file or
+    /// of bytes, whose length is known, parts are larger than this where they have to be. A value that is no longer than a part
+    /// is one request, as is any of up to 16 MiB. Of a file or a stream, two parts are in memory, or 48 MiB when that is more.
+    pub fn part_size(mut self, bytes: u64) -> Self {
+        self.part_size = Some(bytes);
         self
     }
 
@@ -287,6 +301,7 @@ impl ClientBuilder {
             store: Store::new(store).map_err(|problem| Error::new(ErrorKind::Config, problem))?,
             retries: Retries::new(RetryPolicy { retries }),
             concurrency,
+            part_size: self.part_size.map(checked_part_size).transpose()?,
             encryption,
             tmproot,
             runs: RunSettings::read(self.datatools_s3root, environment)?,
@@ -448,6 +463,22 @@ mod tests {
         {
             let error = builder.build_in(&environment(&[])).unwrap_err();
             assert!(error.kind() == ErrorKind::Config && error.to_string().contains("timeout"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_part_that_s3_does_not_take_is_refused() {
+        let mib = 1 << 20;
+        for size in [0, 5 * mib - 1, 5 * 1024 * mib + 1] {
+            let client = Client::builder().part_size(size).build_in(&environment(&[])).unwrap_err();
+            let scope = built(&[]).unwrap().s3().part_size(size).build().unwrap_err();
+            for error in [client, scope] {
+                assert_eq!(error.kind(), ErrorKind::Config);
+                assert!(error.to_string().contains(&format!("part_size is {size} bytes")), "{error}");
+            }
+        }
+        for size in [5 * mib, 5 * 1024 * mib] {
+            Client::builder().part_size(size).build_in(&environment(&[])).unwrap();
         }
     }
 
