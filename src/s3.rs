@@ -41,6 +41,7 @@ pub(crate) struct ClientParts {
     pub(crate) store: Store,
     pub(crate) retries: Retries,
     pub(crate) concurrency: usize,
+    pub(crate) part_size: Option<u64>,
     pub(crate) encryption: Option<Encryption>,
     pub(crate) tmproot: PathBuf,
     pub(crate) runs: RunSettings,
@@ -78,11 +79,13 @@ impl Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ClientParts { store, retries, concurrency, encryption, tmproot, runs, workers: _ } = &*self.parts;
+        let ClientParts { store, retries, concurrency, part_size, encryption, tmproot, runs, workers: _ } =
+            &*self.parts;
         f.debug_struct("Client")
             .field("store", store)
             .field("retry", retries.policy())
             .field("concurrency", concurrency)
+            .field("part_size", part_size)
             .field("encryption", encryption)
             .field("tmproot", tmproot)
             .field("runs", runs)
@@ -124,6 +127,7 @@ struct Inner {
     engine: Engine,
     encryption: Option<Encryption>,
     concurrency: usize,
+    part_size: Option<u64>,
 }
 
 impl S3 {
@@ -138,11 +142,12 @@ impl S3 {
         tmproot: PathBuf,
         encryption: Option<Encryption>,
         concurrency: usize,
+        part_size: Option<u64>,
     ) -> Self {
         let ClientParts { store, retries, workers, .. } = client.parts();
         let scope = Arc::new(Scope::new(tmproot, Arc::clone(workers)));
         let engine = Engine { store: store.clone(), retries: retries.clone(), aborts: scope.aborts().clone() };
-        Self { inner: Arc::new(Inner { client, root, scope, engine, encryption, concurrency }) }
+        Self { inner: Arc::new(Inner { client, root, scope, engine, encryption, concurrency, part_size }) }
     }
 
     /// The root of the scope as an `s3://` URL; `None` when keys are whole URLs.
@@ -582,6 +587,10 @@ impl S3 {
         &self.inner.scope
     }
 
+    pub(crate) fn part_size(&self) -> Option<u64> {
+        self.inner.part_size
+    }
+
     pub(crate) fn encryption(&self) -> Option<&Encryption> {
         self.inner.encryption.as_ref()
     }
@@ -597,13 +606,14 @@ where
 
 impl fmt::Debug for S3 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { client, root, scope, engine: _, encryption, concurrency } = &*self.inner;
+        let Inner { client, root, scope, engine: _, encryption, concurrency, part_size } = &*self.inner;
         f.debug_struct("S3")
             .field("root", root)
             .field("client", client)
             .field("scope", scope)
             .field("encryption", encryption)
             .field("concurrency", concurrency)
+            .field("part_size", part_size)
             .finish()
     }
 }

@@ -4,12 +4,12 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::checked_concurrency;
 use super::credentials::Credentials;
 use super::endpoint::parse_endpoint;
 use super::environment::{Environment, flag};
 use super::metaflow::read_small;
 use super::run::RunSettings;
+use super::{checked_concurrency, checked_part_size};
 use crate::blocking::Workers;
 use crate::encryption::Encryption;
 use crate::error::{Error, ErrorKind, Result};
@@ -40,6 +40,7 @@ const DEFAULT_REGION: &str = "us-east-1";
 /// | [`datatools_s3root`](Self::datatools_s3root) | `METAFLOW_DATATOOLS_S3ROOT`, `METAFLOW_DATASTORE_SYSROOT_S3` | none |
 /// | [`retries`](Self::retries) | `METAFLOW_S3_RETRY_COUNT` | 7 |
 /// | [`RetryPolicy::throttled_retries`] | `METAFLOW_S3_TRANSIENT_RETRY_COUNT` | 20 |
+/// | [`part_size`](Self::part_size) | | 8 MiB, growing with the value |
 /// | [`connect_timeout`](Self::connect_timeout) | | 5 s |
 /// | [`idle_timeout`](Self::idle_timeout) | | 20 s |
 /// | [`tls_roots`](Self::tls_roots) | `METAFLOW_S3_VERIFY_CERTIFICATE`; `SSL_CERT_FILE`, `SSL_CERT_DIR` | the platform's |
@@ -89,6 +90,7 @@ pub struct ClientBuilder {
     tmproot: Option<PathBuf>,
     retries: Option<u32>,
     retry_policy: Option<RetryPolicy>,
+    part_size: Option<u64>,
     connect_timeout: Option<Duration>,
     idle_timeout: Option<Duration>,
     tls_roots: Option<TlsRoots>,
@@ -157,6 +159,18 @@ impl ClientBuilder {
     /// [`retry_policy`](Self::retry_policy), whatever that says.
     pub fn retries(mut self, retries: u32) -> Self {
         self.retries = Some(retries);
+        self
+    }
+
+    /// The size of the parts in which long values are stored, in bytes, 5 MiB to 5 GiB; the default of every scope.
+    ///
+    /// Without it, parts have 8 MiB, or more where 10,000 of them could not hold the value; those of a stream, whose length is
+    /// not known, grow as it gets longer. With it, all parts of a value but the last have this size, as some services want it
+    /// (Cloudflare's R2), those of a stream too: it may have 10,000 of them, which is 48.8 TiB in parts of 5 GiB. Of a file or
+    /// of bytes, whose length is known, parts are larger than this where they have to be. A value that is no longer than a part
+    /// is one request, as is any of up to 16 MiB. Of a file or a stream, two parts are in memory, or 48 MiB when that is more.
+    pub fn part_size(mut self, bytes: u64) -> Self {
+        self.part_size = Some(bytes);
         self
     }
 
@@ -280,13 +294,10 @@ impl ClientBuilder {
                 .number("METAFLOW_S3_WORKER_COUNT", "a whole number of at least 1")?
                 .map_or(DEFAULT_CONCURRENCY, NonZeroUsize::get),
         };
-        let policy = match self.retry_policy {
-            Some(policy) => policy,
-            None => retry_policy_of(environment)?,
-        };
-        let policy = match self.retries {
-            Some(retries) => policy.retries(retries).throttled_retries(retries),
-            None => policy,
+        let policy = match (self.retry_policy, self.retries) {
+            (policy, Some(retries)) => policy.unwrap_or_default().retries(retries).throttled_retries(retries),
+            (Some(policy), None) => policy,
+            (None, None) => retry_policy_of(environment)?,
         };
         let tmproot = match self.tmproot {
             Some(directory) => directory,
@@ -298,6 +309,7 @@ impl ClientBuilder {
             store: Store::new(store).map_err(|problem| Error::new(ErrorKind::Config, problem))?,
             retries: Retries::new(policy),
             concurrency,
+            part_size: self.part_size.map(checked_part_size).transpose()?,
             encryption,
             tmproot,
             runs: RunSettings::read(self.datatools_s3root, environment)?,
@@ -362,7 +374,7 @@ mod tests {
         let client = built(&variables).unwrap();
         assert_eq!(
             (client.parts().concurrency, client.parts().retries.policy()),
-            (4, &RetryPolicy::default().retries(2).throttled_retries(2))
+            (4, &RetryPolicy::default().retries(2))
         );
         assert_eq!(client.parts().tmproot, PathBuf::from("/somewhere"));
         let client = Client::builder().concurrency(5).build_in(&environment(&variables)).unwrap();
@@ -477,6 +489,22 @@ mod tests {
         {
             let error = builder.build_in(&environment(&[])).unwrap_err();
             assert!(error.kind() == ErrorKind::Config && error.to_string().contains("timeout"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_part_that_s3_does_not_take_is_refused() {
+        let mib = 1 << 20;
+        for size in [0, 5 * mib - 1, 5 * 1024 * mib + 1] {
+            let client = Client::builder().part_size(size).build_in(&environment(&[])).unwrap_err();
+            let scope = built(&[]).unwrap().s3().part_size(size).build().unwrap_err();
+            for error in [client, scope] {
+                assert_eq!(error.kind(), ErrorKind::Config);
+                assert!(error.to_string().contains(&format!("part_size is {size} bytes")), "{error}");
+            }
+        }
+        for size in [5 * mib, 5 * 1024 * mib] {
+            Client::builder().part_size(size).build_in(&environment(&[])).unwrap();
         }
     }
 

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::multipart::Assembly;
-use super::upload::Upload;
-use super::{Engine, Stopped};
+use super::upload::{Outcome, Upload, create};
+use super::{Engine, Stopped, random};
 use crate::address::Location;
 use crate::blocking::joined;
 use crate::error::{Error, ErrorKind, Result};
@@ -91,16 +90,18 @@ async fn is_kept(engine: &Engine, upload: Upload<'_>, condition: &WriteCondition
         };
         let absent = *condition == WriteCondition::Absent;
         // In a task of its own, so that it takes its object away also when nobody waits any more.
-        tokio::spawn(async move { probe.run(absent, write).await }).await.unwrap_or_else(|error| Err(joined(error)))
+        engine
+            .aborts
+            .spawn(async move { probe.run(absent, write).await })
+            .await
+            .unwrap_or_else(|error| Err(joined(error)))
     });
     kept.await.copied()
 }
 
 fn probe_name() -> String {
-    let mut random = [0; 8];
-    // Without randomness of the system, the time would do; but then TLS had failed long before.
-    let _ = SystemRandom::new().fill(&mut random);
-    format!(".s3flow-probe-{:016x}", u64::from_ne_bytes(random))
+    // Without randomness of the system, TLS had failed long before.
+    format!(".s3flow-probe-{:016x}", u64::from_ne_bytes(random().unwrap_or_default()))
 }
 
 /// Finds out on an object of its own, beside the one that is to be stored: it is put, put again under a condition that does
@@ -147,17 +148,16 @@ impl Probe {
     }
 
     async fn complete(&self, condition: &WriteCondition) -> Result<bool> {
-        let Self { engine, location, headers } = self;
-        let begun = engine.request(|store| store.create_multipart(location, headers)).await?;
-        let mut assembly = Assembly::new(engine, begun);
+        let mut assembly = Assembly::begin(&self.engine, create(&self.location, &self.headers)).await?;
         let part = |store: Store, upload: Arc<MultipartUpload>| async move {
             store.upload_part(&upload, 1, Bytes::from_static(b"probe")).await
         };
         let handed_over = assembly.send(1, part).await;
         match assembly.end(handed_over, Some(condition)).await {
+            Ok(Outcome::Exists) => Ok(true),
             Ok(_) => Ok(false),
-            Err(Stopped::Remote(failure)) if failure.is_precondition_failed() => Ok(true),
             Err(Stopped::Remote(failure)) => Err(failure.into_error(1)),
+            Err(Stopped::Local(error)) if error.kind() == ErrorKind::Changed => Ok(true),
             Err(Stopped::Local(error)) if is_refusal(&error) => Ok(false),
             Err(Stopped::Local(error)) => Err(error),
         }

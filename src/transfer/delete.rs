@@ -48,6 +48,7 @@ impl Batch<'_> {
     async fn together(&self, mut places: Vec<usize>) -> Vec<Outcome> {
         let mut outcomes = Vec::with_capacity(places.len());
         let mut retry = self.engine.retries.start();
+        let mut in_doubt = false;
         while !places.is_empty() {
             let keys: Vec<&str> = places.iter().map(|place| self.locations[*place].key()).collect();
             let answer = {
@@ -55,6 +56,10 @@ impl Batch<'_> {
                 self.engine.store.delete_objects(self.bucket, &keys).await
             };
             let attempts = retry.attempts();
+            if let Err(failure) = &answer {
+                in_doubt |= failure.may_be_carried_out();
+            }
+            let ended = |failure: Failure| failure.into_error(attempts).with_outcome_unknown(in_doubt);
             let mut again: Vec<(usize, Failure)> = Vec::new();
             match answer {
                 Ok(told) => {
@@ -64,7 +69,7 @@ impl Batch<'_> {
                                 again.push((place, failure));
                             }
                             outcome => {
-                                outcomes.push((place, outcome.map_err(|failure| failure.into_error(attempts))));
+                                outcomes.push((place, outcome.map_err(ended)));
                             }
                         }
                     }
@@ -78,12 +83,14 @@ impl Batch<'_> {
             // One that is throttled makes all of them wait.
             let slowest = again.iter().map(|(_, failure)| failure);
             let slowest = slowest.max_by_key(|failure| failure.retryability() == Retryability::Throttled);
-            let Some(slowest) = slowest.cloned() else { break };
+            let Some(slowest) = slowest.cloned() else {
+                retry.succeeded();
+                break;
+            };
             if retry.wait(slowest).await.is_ok() {
                 places.extend(again.into_iter().map(|(place, _)| place));
             } else {
-                let ended = again.into_iter().map(|(place, failure)| (place, Err(failure.into_error(attempts))));
-                outcomes.extend(ended);
+                outcomes.extend(again.into_iter().map(|(place, failure)| (place, Err(ended(failure)))));
             }
         }
         outcomes
@@ -92,7 +99,7 @@ impl Batch<'_> {
     /// A DeleteObject for each of these places.
     async fn singly(&self, places: Vec<usize>) -> Vec<Outcome> {
         join_all(places.into_iter().map(|place| async move {
-            let deleted = self.engine.request(|store| async move {
+            let deleted = self.engine.change(|store| async move {
                 let _permit = self.permits.acquire().await;
                 store.delete(&self.locations[place]).await
             });
