@@ -40,8 +40,9 @@ const DEFAULT_REGION: &str = "us-east-1";
 /// | [`datatools_s3root`](Self::datatools_s3root) | `METAFLOW_DATATOOLS_S3ROOT`, `METAFLOW_DATASTORE_SYSROOT_S3` | none |
 /// | [`retries`](Self::retries) | `METAFLOW_S3_RETRY_COUNT` | 7 |
 /// | [`part_size`](Self::part_size) | | 8 MiB, growing with the value |
+/// | [`RetryPolicy::throttled_retries`] | `METAFLOW_S3_TRANSIENT_RETRY_COUNT` | 20 |
 /// | [`connect_timeout`](Self::connect_timeout) | | 5 s |
-/// | [`idle_timeout`](Self::idle_timeout) | | 30 s |
+/// | [`idle_timeout`](Self::idle_timeout) | | 20 s |
 /// | [`tls_roots`](Self::tls_roots) | `METAFLOW_S3_VERIFY_CERTIFICATE`; `SSL_CERT_FILE`, `SSL_CERT_DIR` | the platform's |
 /// | [`use_proxy`](Self::use_proxy) | `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY` | true |
 ///
@@ -89,6 +90,7 @@ pub struct ClientBuilder {
     tmproot: Option<PathBuf>,
     retries: Option<u32>,
     part_size: Option<u64>,
+    retry_policy: Option<RetryPolicy>,
     connect_timeout: Option<Duration>,
     idle_timeout: Option<Duration>,
     tls_roots: Option<TlsRoots>,
@@ -147,7 +149,14 @@ impl ClientBuilder {
         self
     }
 
-    /// How often a request is sent again after failures that may pass. When nothing answers at all: at most three times.
+    /// Which failures are tried again, how often and for how long. The environment's counts hold in the default one only.
+    pub fn retry_policy(mut self, policy: RetryPolicy) -> Self {
+        self.retry_policy = Some(policy);
+        self
+    }
+
+    /// How often a request is sent again after failures that may pass, throttling included: both counts of the
+    /// [`retry_policy`](Self::retry_policy), whatever that says.
     pub fn retries(mut self, retries: u32) -> Self {
         self.retries = Some(retries);
         self
@@ -285,11 +294,13 @@ impl ClientBuilder {
                 .number("METAFLOW_S3_WORKER_COUNT", "a whole number of at least 1")?
                 .map_or(DEFAULT_CONCURRENCY, NonZeroUsize::get),
         };
-        let retries = match self.retries {
-            Some(retries) => retries,
-            None => environment
-                .number("METAFLOW_S3_RETRY_COUNT", "a whole number of at least 0")?
-                .unwrap_or(RetryPolicy::default().retries),
+        let policy = match self.retry_policy {
+            Some(policy) => policy,
+            None => retry_policy_of(environment)?,
+        };
+        let policy = match self.retries {
+            Some(retries) => policy.retries(retries).throttled_retries(retries),
+            None => policy,
         };
         let tmproot = match self.tmproot {
             Some(directory) => directory,
@@ -299,7 +310,7 @@ impl ClientBuilder {
         };
         Ok(Client::from_parts(ClientParts {
             store: Store::new(store).map_err(|problem| Error::new(ErrorKind::Config, problem))?,
-            retries: Retries::new(RetryPolicy { retries }),
+            retries: Retries::new(policy),
             concurrency,
             part_size: self.part_size.map(checked_part_size).transpose()?,
             encryption,
@@ -308,6 +319,18 @@ impl ClientBuilder {
             workers: Workers::new(),
         }))
     }
+}
+
+fn retry_policy_of(environment: &Environment) -> Result<RetryPolicy> {
+    const EXPECTED: &str = "a whole number of at least 0";
+    let mut policy = RetryPolicy::default();
+    if let Some(retries) = environment.number("METAFLOW_S3_RETRY_COUNT", EXPECTED)? {
+        policy = policy.retries(retries);
+    }
+    if let Some(retries) = environment.number("METAFLOW_S3_TRANSIENT_RETRY_COUNT", EXPECTED)? {
+        policy = policy.throttled_retries(retries);
+    }
+    Ok(policy)
 }
 
 fn encryption_of(environment: &Environment) -> Result<Option<Encryption>> {
@@ -352,7 +375,10 @@ mod tests {
         let variables =
             [("METAFLOW_S3_WORKER_COUNT", "4"), ("METAFLOW_TEMPDIR", "/somewhere"), ("METAFLOW_S3_RETRY_COUNT", "2")];
         let client = built(&variables).unwrap();
-        assert_eq!((client.parts().concurrency, client.parts().retries.policy.retries), (4, 2));
+        assert_eq!(
+            (client.parts().concurrency, client.parts().retries.policy()),
+            (4, &RetryPolicy::default().retries(2).throttled_retries(2))
+        );
         assert_eq!(client.parts().tmproot, PathBuf::from("/somewhere"));
         let client = Client::builder().concurrency(5).build_in(&environment(&variables)).unwrap();
         assert_eq!(client.s3().build().unwrap().concurrency(), 5);
@@ -408,12 +434,15 @@ mod tests {
     #[test]
     fn metaflows_files_set_what_the_environment_does_not() {
         let file = r#"{"METAFLOW_S3_ENDPOINT_URL": "http://file", "METAFLOW_S3_WORKER_COUNT": 5,
-                       "METAFLOW_S3_RETRY_COUNT": "3", "METAFLOW_S3_SERVER_SIDE_ENCRYPTION": "AES256",
+                       "METAFLOW_S3_RETRY_COUNT": "3", "METAFLOW_S3_TRANSIENT_RETRY_COUNT": 4, "METAFLOW_S3_SERVER_SIDE_ENCRYPTION": "AES256",
                        "METAFLOW_TEMPDIR": "/file", "METAFLOW_UNKNOWN": [], "METAFLOW_SERVICE_AUTH_KEY": "hunter2"}"#;
         let machine = Machine::new(&[(USER, file)]);
         let client = Client::builder().build_in(&on(&machine, &[("AWS_ENDPOINT_URL", "http://aws")])).unwrap();
         let parts = client.parts();
-        assert_eq!((parts.concurrency, parts.retries.policy.retries), (5, 3));
+        assert_eq!(
+            (parts.concurrency, parts.retries.policy()),
+            (5, &RetryPolicy::default().retries(3).throttled_retries(4))
+        );
         assert_eq!(parts.encryption, Some(Encryption::Aes256));
         assert_eq!(parts.tmproot, PathBuf::from("/file"));
         let shown = format!("{client:?}");

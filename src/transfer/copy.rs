@@ -33,7 +33,10 @@ pub(crate) async fn copy(
     let mut retry = engine.retries.start();
     let refused = loop {
         let failure = match engine.store.copy(source, destination, headers).await {
-            Ok(stored) => return Ok(stored),
+            Ok(stored) => {
+                retry.succeeded();
+                return Ok(stored);
+            }
             Err(failure) => failure,
         };
         attempts.failed(&failure);

@@ -46,7 +46,10 @@ pub(crate) async fn download(
     let mut farthest = 0;
     loop {
         match attempt(&engine.store, location, options, directory, &mut progress).await {
-            Ok(()) => break,
+            Ok(()) => {
+                retry.succeeded();
+                break;
+            }
             Err(Stopped::Local(error)) => return Err(error.with_attempts(retry.attempts())),
             Err(Stopped::Remote(failure)) => {
                 let reached = progress.as_ref().map_or(0, |progress| progress.received);

@@ -52,7 +52,7 @@ impl From<Error> for Stopped {
 pub(crate) struct Engine {
     pub(crate) store: Store,
     pub(crate) retries: Retries,
-    /// Where the tasks run that end what a dropped transfer has begun; the scope's end waits for them, as for the transfers.
+    /// Where the tasks run that end what a dropped transfer has begun; the scope's end waits for them.
     pub(crate) aborts: TaskTracker,
 }
 
@@ -65,7 +65,10 @@ impl Engine {
         let mut retry = self.retries.start();
         loop {
             match attempt(&self.store).await {
-                Ok(done) => return Ok(done),
+                Ok(done) => {
+                    retry.succeeded();
+                    return Ok(done);
+                }
                 Err(failure) => retry.wait(failure).await?,
             }
         }
@@ -81,7 +84,10 @@ impl Engine {
         let mut in_doubt = false;
         loop {
             match attempt(&self.store).await {
-                Ok(done) => return Ok(done),
+                Ok(done) => {
+                    retry.succeeded();
+                    return Ok(done);
+                }
                 Err(failure) => {
                     in_doubt |= failure.may_be_carried_out();
                     retry.wait(failure).await.map_err(|error| error.with_outcome_unknown(in_doubt))?;

@@ -15,7 +15,10 @@ pub(super) async fn single(engine: &Engine, upload: Upload<'_>, body: Bytes) -> 
     let mut retry = engine.retries.start();
     loop {
         let failure = match engine.store.put(location, headers, condition, body.clone()).await {
-            Ok(stored) => return Ok(attempts.stored(stored)),
+            Ok(stored) => {
+                retry.succeeded();
+                return Ok(attempts.stored(stored));
+            }
             Err(failure) => failure,
         };
         attempts.failed(&failure);

@@ -10,6 +10,8 @@ mod support;
 
 mod ambiguity;
 mod bad_input;
+mod broken_wire;
+mod cancellation;
 mod cases;
 mod commands;
 mod conditions;
