@@ -69,7 +69,7 @@ impl Scope {
         }
     }
 
-    /// What is under way, and the tasks that clean up after what was dropped: the scope has ended when it is empty.
+    /// The tasks that clean up after dropped operations.
     pub(crate) fn aborts(&self) -> &TaskTracker {
         &self.aborts
     }
@@ -78,10 +78,9 @@ impl Scope {
         if self.closed.is_cancelled() { Err(closed()) } else { Ok(()) }
     }
 
-    /// Runs `operation` unless and until the scope is closed. Until it is dropped, with whatever it spawns then to clean up,
-    /// it counts among the [`aborts`](Self::aborts).
+    /// Runs `operation` unless and until the scope is closed.
     pub(crate) async fn unless_closed<T>(&self, operation: impl Future<Output = Result<T>>) -> Result<T> {
-        match self.closed.run_until_cancelled(self.aborts.track_future(operation)).await {
+        match self.closed.run_until_cancelled(operation).await {
             Some(result) => result,
             None => Err(closed()),
         }
@@ -356,28 +355,6 @@ mod tests {
         let scope = Arc::new(Scope::new(tmproot.path().to_owned(), Workers::new()));
         let directory = scope.directory().await.unwrap();
         (scope, directory)
-    }
-
-    #[tokio::test]
-    async fn an_operation_counts_until_it_is_dropped_with_what_it_spawns_then() {
-        struct Cleanup(TaskTracker);
-        impl Drop for Cleanup {
-            fn drop(&mut self) {
-                self.0.spawn(std::future::pending::<()>());
-            }
-        }
-        let scope = Scope::new(PathBuf::new(), Workers::new());
-        let cleanup = Cleanup(scope.aborts().clone());
-        let operation = scope.unless_closed(async move {
-            let _cleanup = cleanup;
-            std::future::pending::<Result<()>>().await
-        });
-        let mut operation = Box::pin(operation);
-        assert!(futures::poll!(&mut operation).is_pending());
-        assert_eq!(scope.aborts().len(), 1);
-        scope.closed.cancel();
-        assert_eq!(operation.await.unwrap_err().kind(), ErrorKind::Closed);
-        assert_eq!(scope.aborts().len(), 1);
     }
 
     #[tokio::test]

@@ -52,7 +52,7 @@ impl From<Error> for Stopped {
 pub(crate) struct Engine {
     pub(crate) store: Store,
     pub(crate) retries: Retries,
-    /// Where the tasks run that end what a dropped transfer has begun; the scope's end waits for them, as for the transfers.
+    /// Where the tasks run that end what a dropped transfer has begun; the scope's end waits for them.
     pub(crate) aborts: TaskTracker,
 }
 

@@ -170,7 +170,10 @@ where
             tokio::time::sleep(ABORT_LIMIT).await;
         };
         let failure = match select(pin!(create(engine.store.clone())), pin!(late)).await {
-            Either::Left((Ok(upload), _)) => return Ok(upload),
+            Either::Left((Ok(upload), _)) => {
+                retry.succeeded();
+                return Ok(upload);
+            }
             Either::Left((Err(failure), _)) => failure,
             Either::Right(_) => return Err(abandoned()),
         };

@@ -396,17 +396,3 @@ async fn a_length_that_the_body_overrides_does_not_cut_the_object() {
     let s3 = client.s3().s3root("s3://bucket").tmproot(fixture.tmproot.path()).build().unwrap();
     assert_eq!(s3.get("k").await.unwrap_err().kind(), ErrorKind::Unsupported);
 }
-
-#[tokio::test]
-async fn a_put_that_may_meet_its_own_earlier_success_says_so() {
-    let fixture = Fixture::new().await;
-    // Finds out first that this server keeps conditions.
-    fixture.s3.put("first", "").overwrite(false).await.unwrap();
-    fixture.server.inject(Fault::lose_answer().operation(Operation::PutObject));
-    let error = fixture.s3.put("k", "text").overwrite(false).await.unwrap_err();
-    assert_eq!((error.kind(), error.attempts()), (ErrorKind::Other, 2), "{error}");
-    assert!(error.to_string().contains("may have stored it"), "{error}");
-    // A server that was too busy to look stored nothing.
-    fixture.server.inject(Fault::status(503, "SlowDown").operation(Operation::PutObject));
-    assert!(!fixture.s3.put("k", "other").overwrite(false).await.unwrap().uploaded());
-}

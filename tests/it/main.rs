@@ -8,6 +8,7 @@
 mod shell;
 mod support;
 
+mod ambiguity;
 mod bad_input;
 mod broken_wire;
 mod cancellation;
