@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::Stream;
 
@@ -17,7 +18,7 @@ use crate::ops::{
 };
 use crate::request::{PutValue, S3GetObject, S3PutObject};
 use crate::retry::Retries;
-use crate::scope::Scope;
+use crate::scope::{CLOSE_LIMIT, Scope};
 use crate::store::Store;
 use crate::transfer::Engine;
 
@@ -106,7 +107,7 @@ impl fmt::Debug for Client {
 /// The scope's directory is made in the `tmproot` at the first download: `s3flow.` and six random characters, mode 0700. It
 /// goes with [`close`](Self::close), or when the last clone of the scope and the last object with a file in it are dropped.
 /// That last drop removes the directory on the spot, which blocks the thread for as long as it takes; `close` does it
-/// elsewhere. A process that is killed leaves its directory behind.
+/// elsewhere.
 ///
 /// # Runtime
 ///
@@ -556,18 +557,60 @@ impl S3 {
         DeleteMany::new(self.clone(), futures::StreamExt::map(keys, GetInput::into_request))
     }
 
-    /// Ends the scope: its operations under way end with [`ErrorKind::Closed`](crate::ErrorKind::Closed), as every later one
-    /// does, and its directory is removed with all of its files. Closing again does nothing.
+    /// Ends the scope within 10 seconds, as [`close_within`](Self::close_within) does.
+    ///
+    /// ```
+    /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
+    /// s3.get("model.bin").await?.persist("/models/current").await?;
+    /// s3.close().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Io`](crate::ErrorKind::Io) when the directory could not be removed; the scope is closed nevertheless.
+    /// Those of [`close_within`](Self::close_within).
     ///
     /// # Cancel safety
     ///
-    /// Once begun, the removal ends also when the future is dropped.
+    /// That of [`close_within`](Self::close_within).
     pub async fn close(&self) -> Result<()> {
-        self.inner.scope.close().await
+        self.close_within(CLOSE_LIMIT).await
+    }
+
+    /// Ends the scope: its operations under way end with [`ErrorKind::Closed`](crate::ErrorKind::Closed), as every later one
+    /// does, what they began is cleaned up (multipart uploads are aborted), and its directory is removed with all of its files,
+    /// kept ones too.
+    ///
+    /// It waits for the cleanups for as long as `limit`, and then for the removal, which takes no longer than its files need.
+    /// An operation whose future is held and not polled is waited for no longer than a second: it ends, and what it began is
+    /// cleaned up, when that future is polled or dropped.
+    ///
+    /// Any clone may close, again or at the same time: each call waits for all of it, and does what an earlier one left undone.
+    ///
+    /// ```
+    /// # async fn example(s3: s3flow::S3) {
+    /// use std::time::Duration;
+    ///
+    /// if let Err(error) = s3.close_within(Duration::from_secs(2)).await {
+    ///     eprintln!("{error}");
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) when cleanups are still under way, saying how many. They go on in the
+    /// background; the directory is removed nevertheless. [`ErrorKind::Io`](crate::ErrorKind::Io) when the directory cannot be
+    /// removed. The scope is closed either way, and closing again tries again.
+    ///
+    /// # Cancel safety
+    ///
+    /// From the first poll on the scope is closed, and its operations and cleanups end, also when the future is dropped. The
+    /// directory is removed by the next close then, or with the last clone of the scope and the last object with a file in it;
+    /// a removal that has begun goes on to its end.
+    pub async fn close_within(&self, limit: Duration) -> Result<()> {
+        self.inner.scope.close_within(limit).await.map_err(|error| error.with_operation("close", None))
     }
 
     pub(crate) fn root(&self) -> &Root {

@@ -10,6 +10,7 @@ mod support;
 
 mod bad_input;
 mod cases;
+mod closing;
 mod commands;
 mod conditions;
 mod deletes;
