@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use futures::Stream;
 
+use crate::abandoned::AbandonedUpload;
 use crate::address::Root;
 use crate::blocking::Workers;
 use crate::config::{ClientBuilder, RunSettings, S3Builder};
 use crate::encryption::Encryption;
 use crate::error::Result;
 use crate::ops::{
-    Copy, CopyMany, Delete, DeleteMany, Exists, FileInput, Get, GetInput, GetMany, GetRecursive, Info, InfoMany,
-    ListPaths, ListRecursive, Put, PutInput, PutMany,
+    AbandonedUploads, AbortUpload, Copy, CopyMany, Delete, DeleteMany, Exists, FileInput, Get, GetInput, GetMany,
+    GetRecursive, Info, InfoMany, ListPaths, ListRecursive, Put, PutInput, PutMany,
 };
 use crate::request::{PutValue, S3GetObject, S3PutObject};
 use crate::retry::Retries;
@@ -555,6 +556,60 @@ impl S3 {
         I::Item: GetInput,
     {
         DeleteMany::new(self.clone(), futures::StreamExt::map(keys, GetInput::into_request))
+    }
+
+    /// Lists multipart uploads that nobody finished: their parts are paid for, and no listing of objects shows them. A stream of
+    /// them as pages arrive, or awaited, a `Vec`. With [`abort`](AbandonedUploads::abort), each is aborted as it is listed.
+    ///
+    /// The library aborts what it does not finish. What stays is of processes that were killed, of networks that were gone, and
+    /// of other programs. S3 cannot tell an upload that is abandoned from one that goes on slowly: `older_than` must be longer
+    /// than any upload takes, counted from its beginning. It is compared with the server's clock. A
+    /// [lifecycle rule](https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpu-abort-incomplete-mpu-lifecycle-config.html) of
+    /// the bucket does the same for all of it.
+    ///
+    /// A prefix is a directory, as for [`list_recursive`](Self::list_recursive): `2026` means uploads to `2026/x` and not to
+    /// `2026-old/x`; and also those to exactly `2026`, so that a file can be named too. An empty one is the root itself. The
+    /// permissions are `s3:ListBucketMultipartUploads` and `s3:AbortMultipartUpload`.
+    ///
+    /// ```
+    /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
+    /// use std::time::Duration;
+    ///
+    /// let a_week = Duration::from_secs(7 * 24 * 60 * 60);
+    /// for upload in s3.abandoned_uploads(["models"], a_week).await? {
+    ///     println!("{} was begun at {:?}", upload.url(), upload.initiated());
+    /// }
+    /// let gone = s3.abandoned_uploads([""], a_week).abort(true).await?;
+    /// println!("{} uploads aborted", gone.len());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn abandoned_uploads<I>(&self, prefixes: I, older_than: Duration) -> AbandonedUploads
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        AbandonedUploads::new(self.clone(), owned(prefixes), older_than)
+    }
+
+    /// Aborts one of the [`abandoned_uploads`](Self::abandoned_uploads) of any scope; its parts are removed. One that is gone is
+    /// no error. Parts that somebody is sending at that moment may stay, and the upload with them: asking again shows it.
+    ///
+    /// ```
+    /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
+    /// use futures::TryStreamExt;
+    ///
+    /// let mut uploads = s3.abandoned_uploads(["models"], std::time::Duration::from_secs(86_400));
+    /// while let Some(upload) = uploads.try_next().await? {
+    ///     if upload.key().ends_with(".tmp") {
+    ///         s3.abort_upload(&upload).await?;
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn abort_upload(&self, upload: &AbandonedUpload) -> AbortUpload {
+        AbortUpload::new(self.clone(), upload.clone())
     }
 
     /// Ends the scope within 10 seconds, as [`close_within`](Self::close_within) does.

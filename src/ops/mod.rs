@@ -1,5 +1,6 @@
 //! The operations: what is asked for, and what its outcomes mean. Nothing here knows HTTP or files.
 
+mod abandoned;
 mod batches;
 mod copy;
 mod delete;
@@ -13,6 +14,7 @@ mod put;
 mod recursive;
 mod turns;
 
+pub use self::abandoned::{AbandonedUploads, AbortUpload};
 pub use self::copy::{Copy, CopyMany};
 pub use self::delete::{Delete, DeleteMany};
 pub use self::exists::Exists;

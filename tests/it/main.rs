@@ -8,6 +8,7 @@
 mod shell;
 mod support;
 
+mod abandoned;
 mod bad_input;
 mod cases;
 mod closing;
