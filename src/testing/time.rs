@@ -17,7 +17,12 @@ pub(super) struct Moment {
 
 impl Moment {
     pub(super) fn now() -> Self {
-        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        Self::at(SystemTime::now())
+    }
+
+    /// No earlier than 1970.
+    pub(super) fn at(time: SystemTime) -> Self {
+        let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let time = Timestamp::from(UNIX_EPOCH + Duration::from_secs(seconds));
         let http = format(&time, TimestampFormat::HttpDate);
         Self {

@@ -8,11 +8,13 @@
 mod shell;
 mod support;
 
+mod abandoned;
 mod ambiguity;
 mod bad_input;
 mod broken_wire;
 mod cancellation;
 mod cases;
+mod closing;
 mod commands;
 mod conditions;
 mod deletes;
