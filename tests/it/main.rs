@@ -20,6 +20,7 @@ mod embedded;
 mod environment;
 mod faults;
 mod interop;
+mod killed;
 mod listing;
 mod metadata;
 mod metaflow_defects;
