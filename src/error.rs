@@ -37,6 +37,7 @@ struct Inner {
     attempts: u32,
     index: Option<usize>,
     retryable: bool,
+    outcome_unknown: bool,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
@@ -129,6 +130,7 @@ impl Error {
             attempts: 0,
             index: None,
             retryable: false,
+            outcome_unknown: false,
             source: None,
         }))
     }
@@ -158,6 +160,11 @@ impl Error {
 
     pub(crate) fn with_retryable(mut self, retryable: bool) -> Self {
         self.0.retryable = retryable;
+        self
+    }
+
+    pub(crate) fn with_outcome_unknown(mut self, unknown: bool) -> Self {
+        self.0.outcome_unknown = unknown;
         self
     }
 
@@ -194,6 +201,26 @@ impl Error {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         self.0.retryable
+    }
+
+    /// Whether the server may have carried out this write nevertheless, or may yet: an answer was lost on the way, or the scope
+    /// was closed meanwhile, and a look at the object has not shown what became of it. Never so of what only reads.
+    ///
+    /// When it is false, nothing of this write is there.
+    ///
+    /// ```
+    /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
+    /// match s3.put("order/1234", "paid").overwrite(false).await {
+    ///     Ok(receipt) => println!("{:?}", receipt.outcome()),
+    ///     Err(error) if error.is_outcome_unknown() => println!("look before it is done again: {error}"),
+    ///     Err(error) => return Err(error),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn is_outcome_unknown(&self) -> bool {
+        self.0.outcome_unknown
     }
 
     /// The method that failed, such as `"get"`.
@@ -265,14 +292,29 @@ impl fmt::Display for Error {
         if let Some(index) = inner.index {
             facts.push(format!("input {index}"));
         }
+        if inner.outcome_unknown {
+            facts.push("it may have been carried out".to_owned());
+        }
         if facts.is_empty() { Ok(()) } else { write!(f, " ({})", facts.join("; ")) }
     }
 }
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { kind, message, operation, url, status, code, request_id, attempts, index, retryable, source } =
-            &*self.0;
+        let Inner {
+            kind,
+            message,
+            operation,
+            url,
+            status,
+            code,
+            request_id,
+            attempts,
+            index,
+            retryable,
+            outcome_unknown,
+            source,
+        } = &*self.0;
         f.debug_struct("Error")
             .field("kind", kind)
             .field("message", message)
@@ -284,6 +326,7 @@ impl fmt::Debug for Error {
             .field("attempts", attempts)
             .field("index", index)
             .field("retryable", retryable)
+            .field("outcome_unknown", outcome_unknown)
             .field("source", source)
             .finish()
     }
@@ -314,7 +357,10 @@ mod tests {
             .with_source(std::io::Error::other("cause"));
         assert_eq!(error.to_string(), "get s3://b/k: not allowed (AccessDenied, HTTP 403; request id R1; 2 attempts)");
         assert_eq!(error.source().map(ToString::to_string).as_deref(), Some("cause"));
-        assert!(error.with_index(7).to_string().ends_with("; 2 attempts; input 7)"));
+        let error = error.with_index(7);
+        assert!(error.to_string().ends_with("; 2 attempts; input 7)"));
+        let error = error.with_outcome_unknown(true).to_string();
+        assert!(error.ends_with("; input 7; it may have been carried out)"), "{error}");
         assert_eq!(Error::new(ErrorKind::Config, "no").to_string(), "no");
     }
 }

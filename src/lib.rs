@@ -33,8 +33,9 @@ pub use crate::ops::{
     Copy, CopyMany, Delete, DeleteMany, Exists, FileInput, Get, GetInput, GetMany, GetRecursive, Info, InfoMany,
     ListPaths, ListRecursive, Put, PutInput, PutMany,
 };
-pub use crate::receipt::{DeleteReceipt, PutReceipt};
+pub use crate::receipt::{DeleteReceipt, PutOutcome, PutReceipt};
 pub use crate::request::{PutValue, S3GetObject, S3PutObject};
+pub use crate::retry::RetryPolicy;
 pub use crate::s3::{Client, S3};
 pub use crate::store::TlsRoots;
 

@@ -103,7 +103,18 @@ impl S3Object {
         range: Option<RangeInfo>,
         file: Option<FileLease>,
     ) -> Self {
-        let ObjectHead { size, range: _, etag, last_modified, content_type, attributes, encryption, version_id } = head;
+        let ObjectHead {
+            size,
+            range: _,
+            etag,
+            last_modified,
+            date: _,
+            content_type,
+            attributes,
+            encryption,
+            version_id,
+            write_id: _,
+        } = head;
         let metadata = attributes.as_deref().and_then(metadata::decode);
         let info = range.map(|range| Info { content_type, metadata, encryption, range });
         let facts = Facts { size: Some(size), etag, last_modified, version_id, info, ..Facts::unknown(address) };

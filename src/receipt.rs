@@ -5,6 +5,21 @@ use serde::Serialize;
 use crate::address::Address;
 use crate::store::{Deleted, Stored};
 
+/// How a put or a copy ended. What its [receipt](PutReceipt::outcome) says was so: it is looked up where an answer was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum PutOutcome {
+    /// There was no object, and this put stored one: with [`overwrite(false)`](crate::Put::overwrite).
+    Created,
+    /// This put stored its object in place of the one that it named: with [`if_match`](crate::Put::if_match).
+    Replaced,
+    /// There is an object, and it is not of this put: with [`overwrite(false)`](crate::Put::overwrite).
+    AlreadyExists,
+    /// It is stored; nobody knows whether there was an object before. Without a condition, and of a copy.
+    Stored,
+}
+
 /// What a put or a copy did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PutReceipt {
@@ -12,6 +27,7 @@ pub struct PutReceipt {
     key: String,
     url: String,
     uploaded: bool,
+    outcome: PutOutcome,
     #[serde(skip_serializing_if = "Option::is_none")]
     etag: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -19,14 +35,11 @@ pub struct PutReceipt {
 }
 
 impl PutReceipt {
-    pub(crate) fn stored(index: usize, address: Address, stored: Stored) -> Self {
-        let Stored { etag, version_id } = stored;
-        Self { etag, version_id, uploaded: true, ..Self::existed(index, address) }
-    }
-
-    pub(crate) fn existed(index: usize, address: Address) -> Self {
-        let url = address.location.url();
-        Self { index, key: address.key, url, uploaded: false, etag: None, version_id: None }
+    /// `stored` is what the server said of the object, if this put stored it.
+    pub(crate) fn new(index: usize, address: Address, outcome: PutOutcome, stored: Option<Stored>) -> Self {
+        let Stored { etag, version_id } = stored.unwrap_or_default();
+        let uploaded = outcome != PutOutcome::AlreadyExists;
+        Self { index, url: address.location.url(), key: address.key, uploaded, outcome, etag, version_id }
     }
 
     /// The key as it was given, without the slashes in front; of an empty one, the URL of the root.
@@ -45,6 +58,24 @@ impl PutReceipt {
     #[must_use]
     pub fn uploaded(&self) -> bool {
         self.uploaded
+    }
+
+    /// What the put did.
+    ///
+    /// ```
+    /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
+    /// use s3flow::PutOutcome;
+    ///
+    /// let leader = s3.put("leader", "me").overwrite(false).await?;
+    /// if leader.outcome() == PutOutcome::Created {
+    ///     println!("it is us");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn outcome(&self) -> PutOutcome {
+        self.outcome
     }
 
     /// The ETag of what was stored, in its quotes.

@@ -16,9 +16,10 @@ use crate::ops::{
     ListPaths, ListRecursive, Put, PutInput, PutMany,
 };
 use crate::request::{PutValue, S3GetObject, S3PutObject};
-use crate::retry::RetryPolicy;
+use crate::retry::Retries;
 use crate::scope::Scope;
 use crate::store::Store;
+use crate::transfer::Engine;
 
 /// What a process needs once: connections, credentials, defaults.
 ///
@@ -38,8 +39,9 @@ pub struct Client {
 
 pub(crate) struct ClientParts {
     pub(crate) store: Store,
-    pub(crate) retry: RetryPolicy,
+    pub(crate) retries: Retries,
     pub(crate) concurrency: usize,
+    pub(crate) part_size: Option<u64>,
     pub(crate) encryption: Option<Encryption>,
     pub(crate) tmproot: PathBuf,
     pub(crate) runs: RunSettings,
@@ -77,11 +79,13 @@ impl Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ClientParts { store, retry, concurrency, encryption, tmproot, runs, workers: _ } = &*self.parts;
+        let ClientParts { store, retries, concurrency, part_size, encryption, tmproot, runs, workers: _ } =
+            &*self.parts;
         f.debug_struct("Client")
             .field("store", store)
-            .field("retry", retry)
+            .field("retry", retries.policy())
             .field("concurrency", concurrency)
+            .field("part_size", part_size)
             .field("encryption", encryption)
             .field("tmproot", tmproot)
             .field("runs", runs)
@@ -120,8 +124,10 @@ struct Inner {
     client: Client,
     root: Root,
     scope: Arc<Scope>,
+    engine: Engine,
     encryption: Option<Encryption>,
     concurrency: usize,
+    part_size: Option<u64>,
 }
 
 impl S3 {
@@ -136,9 +142,12 @@ impl S3 {
         tmproot: PathBuf,
         encryption: Option<Encryption>,
         concurrency: usize,
+        part_size: Option<u64>,
     ) -> Self {
-        let scope = Arc::new(Scope::new(tmproot, Arc::clone(&client.parts().workers)));
-        Self { inner: Arc::new(Inner { client, root, scope, encryption, concurrency }) }
+        let ClientParts { store, retries, workers, .. } = client.parts();
+        let scope = Arc::new(Scope::new(tmproot, Arc::clone(workers)));
+        let engine = Engine { store: store.clone(), retries: retries.clone(), aborts: scope.aborts().clone() };
+        Self { inner: Arc::new(Inner { client, root, scope, engine, encryption, concurrency, part_size }) }
     }
 
     /// The root of the scope as an `s3://` URL; `None` when keys are whole URLs.
@@ -566,16 +575,20 @@ impl S3 {
         self.inner.scope.close().await
     }
 
-    pub(crate) fn client(&self) -> &ClientParts {
-        self.inner.client.parts()
-    }
-
     pub(crate) fn root(&self) -> &Root {
         &self.inner.root
     }
 
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.inner.engine
+    }
+
     pub(crate) fn scope(&self) -> &Arc<Scope> {
         &self.inner.scope
+    }
+
+    pub(crate) fn part_size(&self) -> Option<u64> {
+        self.inner.part_size
     }
 
     pub(crate) fn encryption(&self) -> Option<&Encryption> {
@@ -593,13 +606,14 @@ where
 
 impl fmt::Debug for S3 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { client, root, scope, encryption, concurrency } = &*self.inner;
+        let Inner { client, root, scope, engine: _, encryption, concurrency, part_size } = &*self.inner;
         f.debug_struct("S3")
             .field("root", root)
             .field("client", client)
             .field("scope", scope)
             .field("encryption", encryption)
             .field("concurrency", concurrency)
+            .field("part_size", part_size)
             .finish()
     }
 }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use bytes::Bytes;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::blocking::{Workers, blocking};
 use crate::error::{Error, ErrorKind, Result};
@@ -20,6 +21,7 @@ pub(crate) struct Scope {
     workers: Arc<Workers>,
     directory: Mutex<Option<Arc<Directory>>>,
     closed: CancellationToken,
+    aborts: TaskTracker,
 }
 
 /// The directory itself; it goes with the last handle of it.
@@ -58,7 +60,18 @@ const NAME_TAIL: usize = 128;
 
 impl Scope {
     pub(crate) fn new(tmproot: PathBuf, workers: Arc<Workers>) -> Self {
-        Self { tmproot, workers, directory: Mutex::new(None), closed: CancellationToken::new() }
+        Self {
+            tmproot,
+            workers,
+            directory: Mutex::new(None),
+            closed: CancellationToken::new(),
+            aborts: TaskTracker::new(),
+        }
+    }
+
+    /// The tasks that clean up after dropped operations.
+    pub(crate) fn aborts(&self) -> &TaskTracker {
+        &self.aborts
     }
 
     pub(crate) fn check_open(&self) -> Result<()> {
@@ -114,7 +127,7 @@ impl Scope {
 
 impl fmt::Debug for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { tmproot, workers: _, directory: _, closed } = self;
+        let Self { tmproot, workers: _, directory: _, closed, aborts: _ } = self;
         f.debug_struct("Scope")
             .field("tmproot", tmproot)
             .field("closed", &closed.is_cancelled())

@@ -4,16 +4,16 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::checked_concurrency;
 use super::credentials::Credentials;
 use super::endpoint::parse_endpoint;
 use super::environment::{Environment, flag};
 use super::metaflow::read_small;
 use super::run::RunSettings;
+use super::{checked_concurrency, checked_part_size};
 use crate::blocking::Workers;
 use crate::encryption::Encryption;
 use crate::error::{Error, ErrorKind, Result};
-use crate::retry::RetryPolicy;
+use crate::retry::{Retries, RetryPolicy};
 use crate::s3::{Client, ClientParts};
 use crate::store::{CaCertificates, CredentialSource, Store, StoreConfig, TlsRoots, TransportConfig};
 
@@ -39,8 +39,10 @@ const DEFAULT_REGION: &str = "us-east-1";
 /// | [`tmproot`](Self::tmproot) | `METAFLOW_TEMPDIR` | the system's temporary directory |
 /// | [`datatools_s3root`](Self::datatools_s3root) | `METAFLOW_DATATOOLS_S3ROOT`, `METAFLOW_DATASTORE_SYSROOT_S3` | none |
 /// | [`retries`](Self::retries) | `METAFLOW_S3_RETRY_COUNT` | 7 |
+/// | [`RetryPolicy::throttled_retries`] | `METAFLOW_S3_TRANSIENT_RETRY_COUNT` | 20 |
+/// | [`part_size`](Self::part_size) | | 8 MiB, growing with the value |
 /// | [`connect_timeout`](Self::connect_timeout) | | 5 s |
-/// | [`idle_timeout`](Self::idle_timeout) | | 30 s |
+/// | [`idle_timeout`](Self::idle_timeout) | | 20 s |
 /// | [`tls_roots`](Self::tls_roots) | `METAFLOW_S3_VERIFY_CERTIFICATE`; `SSL_CERT_FILE`, `SSL_CERT_DIR` | the platform's |
 /// | [`use_proxy`](Self::use_proxy) | `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY` | true |
 ///
@@ -87,6 +89,8 @@ pub struct ClientBuilder {
     encryption: Option<Encryption>,
     tmproot: Option<PathBuf>,
     retries: Option<u32>,
+    retry_policy: Option<RetryPolicy>,
+    part_size: Option<u64>,
     connect_timeout: Option<Duration>,
     idle_timeout: Option<Duration>,
     tls_roots: Option<TlsRoots>,
@@ -145,9 +149,28 @@ impl ClientBuilder {
         self
     }
 
-    /// How often a request is sent again after failures that may pass. When nothing answers at all: at most three times.
+    /// Which failures are tried again, how often and for how long. The environment's counts hold in the default one only.
+    pub fn retry_policy(mut self, policy: RetryPolicy) -> Self {
+        self.retry_policy = Some(policy);
+        self
+    }
+
+    /// How often a request is sent again after failures that may pass, throttling included: both counts of the
+    /// [`retry_policy`](Self::retry_policy), whatever that says.
     pub fn retries(mut self, retries: u32) -> Self {
         self.retries = Some(retries);
+        self
+    }
+
+    /// The size of the parts in which long values are stored, in bytes, 5 MiB to 5 GiB; the default of every scope.
+    ///
+    /// Without it, parts have 8 MiB, or more where 10,000 of them could not hold the value; those of a stream, whose length is
+    /// not known, grow as it gets longer. With it, all parts of a value but the last have this size, as some services want it
+    /// (Cloudflare's R2), those of a stream too: it may have 10,000 of them, which is 48.8 TiB in parts of 5 GiB. Of a file or
+    /// of bytes, whose length is known, parts are larger than this where they have to be. A value that is no longer than a part
+    /// is one request, as is any of up to 16 MiB. Of a file or a stream, two parts are in memory, or 48 MiB when that is more.
+    pub fn part_size(mut self, bytes: u64) -> Self {
+        self.part_size = Some(bytes);
         self
     }
 
@@ -271,11 +294,10 @@ impl ClientBuilder {
                 .number("METAFLOW_S3_WORKER_COUNT", "a whole number of at least 1")?
                 .map_or(DEFAULT_CONCURRENCY, NonZeroUsize::get),
         };
-        let retries = match self.retries {
-            Some(retries) => retries,
-            None => environment
-                .number("METAFLOW_S3_RETRY_COUNT", "a whole number of at least 0")?
-                .unwrap_or(RetryPolicy::default().retries),
+        let policy = match (self.retry_policy, self.retries) {
+            (policy, Some(retries)) => policy.unwrap_or_default().retries(retries).throttled_retries(retries),
+            (Some(policy), None) => policy,
+            (None, None) => retry_policy_of(environment)?,
         };
         let tmproot = match self.tmproot {
             Some(directory) => directory,
@@ -285,14 +307,27 @@ impl ClientBuilder {
         };
         Ok(Client::from_parts(ClientParts {
             store: Store::new(store).map_err(|problem| Error::new(ErrorKind::Config, problem))?,
-            retry: RetryPolicy { retries },
+            retries: Retries::new(policy),
             concurrency,
+            part_size: self.part_size.map(checked_part_size).transpose()?,
             encryption,
             tmproot,
             runs: RunSettings::read(self.datatools_s3root, environment)?,
             workers: Workers::new(),
         }))
     }
+}
+
+fn retry_policy_of(environment: &Environment) -> Result<RetryPolicy> {
+    const EXPECTED: &str = "a whole number of at least 0";
+    let mut policy = RetryPolicy::default();
+    if let Some(retries) = environment.number("METAFLOW_S3_RETRY_COUNT", EXPECTED)? {
+        policy = policy.retries(retries);
+    }
+    if let Some(retries) = environment.number("METAFLOW_S3_TRANSIENT_RETRY_COUNT", EXPECTED)? {
+        policy = policy.throttled_retries(retries);
+    }
+    Ok(policy)
 }
 
 fn encryption_of(environment: &Environment) -> Result<Option<Encryption>> {
@@ -337,7 +372,10 @@ mod tests {
         let variables =
             [("METAFLOW_S3_WORKER_COUNT", "4"), ("METAFLOW_TEMPDIR", "/somewhere"), ("METAFLOW_S3_RETRY_COUNT", "2")];
         let client = built(&variables).unwrap();
-        assert_eq!((client.parts().concurrency, client.parts().retry.retries), (4, 2));
+        assert_eq!(
+            (client.parts().concurrency, client.parts().retries.policy()),
+            (4, &RetryPolicy::default().retries(2))
+        );
         assert_eq!(client.parts().tmproot, PathBuf::from("/somewhere"));
         let client = Client::builder().concurrency(5).build_in(&environment(&variables)).unwrap();
         assert_eq!(client.s3().build().unwrap().concurrency(), 5);
@@ -393,12 +431,15 @@ mod tests {
     #[test]
     fn metaflows_files_set_what_the_environment_does_not() {
         let file = r#"{"METAFLOW_S3_ENDPOINT_URL": "http://file", "METAFLOW_S3_WORKER_COUNT": 5,
-                       "METAFLOW_S3_RETRY_COUNT": "3", "METAFLOW_S3_SERVER_SIDE_ENCRYPTION": "AES256",
+                       "METAFLOW_S3_RETRY_COUNT": "3", "METAFLOW_S3_TRANSIENT_RETRY_COUNT": 4, "METAFLOW_S3_SERVER_SIDE_ENCRYPTION": "AES256",
                        "METAFLOW_TEMPDIR": "/file", "METAFLOW_UNKNOWN": [], "METAFLOW_SERVICE_AUTH_KEY": "hunter2"}"#;
         let machine = Machine::new(&[(USER, file)]);
         let client = Client::builder().build_in(&on(&machine, &[("AWS_ENDPOINT_URL", "http://aws")])).unwrap();
         let parts = client.parts();
-        assert_eq!((parts.concurrency, parts.retry.retries), (5, 3));
+        assert_eq!(
+            (parts.concurrency, parts.retries.policy()),
+            (5, &RetryPolicy::default().retries(3).throttled_retries(4))
+        );
         assert_eq!(parts.encryption, Some(Encryption::Aes256));
         assert_eq!(parts.tmproot, PathBuf::from("/file"));
         let shown = format!("{client:?}");
@@ -448,6 +489,22 @@ mod tests {
         {
             let error = builder.build_in(&environment(&[])).unwrap_err();
             assert!(error.kind() == ErrorKind::Config && error.to_string().contains("timeout"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_part_that_s3_does_not_take_is_refused() {
+        let mib = 1 << 20;
+        for size in [0, 5 * mib - 1, 5 * 1024 * mib + 1] {
+            let client = Client::builder().part_size(size).build_in(&environment(&[])).unwrap_err();
+            let scope = built(&[]).unwrap().s3().part_size(size).build().unwrap_err();
+            for error in [client, scope] {
+                assert_eq!(error.kind(), ErrorKind::Config);
+                assert!(error.to_string().contains(&format!("part_size is {size} bytes")), "{error}");
+            }
+        }
+        for size in [5 * mib, 5 * 1024 * mib] {
+            Client::builder().part_size(size).build_in(&environment(&[])).unwrap();
         }
     }
 

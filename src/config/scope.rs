@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::checked_concurrency;
 use super::run::Run;
+use super::{checked_concurrency, checked_part_size};
 use crate::address::Root;
 use crate::encryption::Encryption;
 use crate::error::{Error, ErrorKind, Result};
@@ -37,6 +37,7 @@ pub struct S3Builder {
     tmproot: Option<PathBuf>,
     encryption: Option<Encryption>,
     concurrency: Option<usize>,
+    part_size: Option<u64>,
 }
 
 impl S3Builder {
@@ -108,6 +109,13 @@ impl S3Builder {
         self
     }
 
+    /// The size of the parts in which this scope stores long values; see
+    /// [`ClientBuilder::part_size`](crate::ClientBuilder::part_size).
+    pub fn part_size(mut self, bytes: u64) -> Self {
+        self.part_size = Some(bytes);
+        self
+    }
+
     /// Checks the settings and makes the scope. Nothing is sent, and no directory is made. With a [client](Self::client),
     /// nothing is read either; without one, what [`ClientBuilder::build`](crate::ClientBuilder::build) reads.
     ///
@@ -116,7 +124,7 @@ impl S3Builder {
     /// [`ErrorKind::InvalidUrl`] for an `s3root`, a run, a bucket or a `DATATOOLS_S3ROOT` that is not an address, naming where
     /// it stands; [`ErrorKind::Config`] for anything else that cannot be used, or is needed and not set.
     pub fn build(self) -> Result<S3> {
-        let Self { client, s3root, run, bucket, prefix, tmproot, encryption, concurrency } = self;
+        let Self { client, s3root, run, bucket, prefix, tmproot, encryption, concurrency, part_size } = self;
         let client = match client {
             Some(client) => client,
             None => Client::new()?,
@@ -132,7 +140,8 @@ impl S3Builder {
         let tmproot = tmproot.unwrap_or_else(|| parts.tmproot.clone());
         let encryption = encryption.or_else(|| parts.encryption.clone());
         let concurrency = checked_concurrency(concurrency.unwrap_or(parts.concurrency))?;
-        Ok(S3::from_parts(client, root, tmproot, encryption, concurrency))
+        let part_size = part_size.map(checked_part_size).transpose()?.or(parts.part_size);
+        Ok(S3::from_parts(client, root, tmproot, encryption, concurrency, part_size))
     }
 }
 

@@ -6,14 +6,14 @@ use std::task::{Context, Poll};
 
 use futures::{Stream, StreamExt as _};
 
-use super::Operation;
 use super::many::{Many, awaited_in_order, numbered, settings_of_many};
 use super::turns::Turns;
+use super::{Operation, closed_meanwhile};
 use crate::address::Address;
 use crate::encryption::Encryption;
 use crate::error::{Error, ErrorKind, Result};
 use crate::properties::Properties;
-use crate::receipt::PutReceipt;
+use crate::receipt::{PutOutcome, PutReceipt};
 use crate::request::S3GetObject;
 use crate::s3::S3;
 use crate::store::{CopySource, ObjectHeaders};
@@ -97,24 +97,25 @@ fn prepare(s3: &S3, source: S3GetObject, destination: &str, properties: &Propert
 
 async fn copy(s3: &S3, index: usize, prepared: Prepared) -> Result<PutReceipt> {
     let Prepared { source, from, to, headers } = prepared;
-    let client = s3.client();
+    let engine = s3.engine();
     let copied = async {
         let options = source.read_options(s3.encryption())?;
         let source =
             CopySource { location: &from.location, if_match: options.if_match, customer_key: options.customer_key };
-        transfer::copy(&client.store, &client.retry, source, &to.location, &headers).await
+        transfer::copy(engine, source, &to.location, &headers).await
     };
+    s3.scope().check_open().map_err(|error| error.with_operation("copy", Some(to.location.url())))?;
     match s3.scope().unless_closed(copied).await {
-        Ok(stored) => Ok(PutReceipt::stored(index, to, stored)),
+        Ok(stored) => Ok(PutReceipt::new(index, to, PutOutcome::Stored, Some(stored))),
         Err(error) => {
             let of_the_source = match error.kind() {
                 ErrorKind::NotFound | ErrorKind::Changed => true,
                 // The answer does not say which of the two buckets it means.
-                ErrorKind::NoSuchBucket => matches!(client.store.bucket_exists(to.location.bucket()).await, Ok(true)),
+                ErrorKind::NoSuchBucket => matches!(engine.store.bucket_exists(to.location.bucket()).await, Ok(true)),
                 _ => false,
             };
             let place = if of_the_source { &from } else { &to };
-            Err(error.with_operation("copy", Some(place.location.url())))
+            Err(closed_meanwhile(error).with_operation("copy", Some(place.location.url())))
         }
     }
 }

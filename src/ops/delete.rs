@@ -6,16 +6,15 @@ use std::task::{Context, Poll};
 
 use futures::Stream;
 
-use super::Operation;
 use super::batches::Batches;
 use super::many::{Many, awaited_in_order};
+use super::{Operation, closed_meanwhile};
 use crate::address::Address;
 use crate::error::{Error, ErrorKind, Result};
 use crate::receipt::DeleteReceipt;
 use crate::request::S3GetObject;
 use crate::s3::S3;
 use crate::store::MAX_DELETE_KEYS;
-use crate::transfer;
 
 pub(super) const OPERATION: &str = "delete";
 
@@ -60,11 +59,11 @@ impl IntoFuture for Delete {
         let Self { s3, object } = self;
         Box::pin(async move {
             let address = target(&s3, &object)?;
-            let client = s3.client();
-            let delete = transfer::request(&client.retry, || client.store.delete(&address.location));
+            let delete = s3.engine().change(|store| store.delete(&address.location));
+            s3.scope().check_open().map_err(|error| error.with_operation(OPERATION, Some(address.location.url())))?;
             match s3.scope().unless_closed(delete).await {
                 Ok(deleted) => Ok(DeleteReceipt::new(0, address, deleted)),
-                Err(error) => Err(error.with_operation(OPERATION, Some(address.location.url()))),
+                Err(error) => Err(closed_meanwhile(error).with_operation(OPERATION, Some(address.location.url()))),
             }
         })
     }

@@ -99,8 +99,7 @@ pub(super) async fn get(s3: S3, index: usize, object: S3GetObject, settings: Set
         let options = object.read_options(s3.encryption())?;
         // First, so that a tmproot that cannot be used is found out before anything is sent.
         let directory = s3.scope().directory().await?;
-        let client = s3.client();
-        transfer::download(&client.store, &client.retry, &address.location, options, &directory).await
+        transfer::download(s3.engine(), &address.location, options, &directory).await
     };
     match s3.scope().unless_closed(download).await {
         Ok(Downloaded { head, offset, file }) => {

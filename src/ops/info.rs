@@ -14,7 +14,6 @@ use crate::object::{RangeInfo, S3Object};
 use crate::request::S3GetObject;
 use crate::s3::S3;
 use crate::store::ObjectHead;
-use crate::transfer;
 
 /// One question for an object's info; await it. Made by [`S3::info`].
 ///
@@ -71,13 +70,13 @@ async fn info(s3: S3, index: usize, object: S3GetObject, return_missing: bool) -
 
 /// Asks for the object, whatever range of it is meant.
 pub(super) async fn head(s3: &S3, object: &S3GetObject, address: &Address) -> Result<ObjectHead> {
-    let client = s3.client();
+    let engine = s3.engine();
     let options = object.whole_options(s3.encryption());
-    match transfer::request(&client.retry, || client.store.head(&address.location, options)).await {
+    match engine.request(|store| store.head(&address.location, options)).await {
         Err(error) if error.is_not_found() => {
             // The answer to a HEAD has no body that tells a missing key from a missing bucket.
             let bucket = address.location.bucket();
-            if transfer::request(&client.retry, || client.store.bucket_exists(bucket)).await? {
+            if engine.request(|store| store.bucket_exists(bucket)).await? {
                 return Err(error);
             }
             Err(Error::new(ErrorKind::NoSuchBucket, "the bucket does not exist")

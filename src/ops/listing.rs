@@ -15,7 +15,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::object::S3Object;
 use crate::s3::S3;
 use crate::store::{ListPage, ListQuery, ListedObject};
-use crate::transfer;
 
 /// What is listed of a directory, and for which operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,7 +183,6 @@ async fn find_namesake(s3: S3, mode: Mode, location: Location) -> Result<Page> {
 }
 
 async fn fetch(s3: &S3, bucket: &str, query: ListQuery<'_>, token: Option<&str>) -> Result<ListPage> {
-    let client = s3.client();
-    let page = transfer::request(&client.retry, || client.store.list(bucket, query, token));
+    let page = s3.engine().request(|store| store.list(bucket, query, token));
     s3.scope().unless_closed(page).await
 }

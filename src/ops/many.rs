@@ -10,7 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::Operation;
 use crate::blocking::joined;
 use crate::config::checked_concurrency;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::s3::S3;
 
 /// A many-operation before and while it runs.
@@ -33,6 +33,13 @@ impl<I: Send + 'static, T: Send + 'static> Many<I, T> {
     pub(super) fn set_ordered(&mut self, in_order: bool) {
         if let Self::Ready { ordered, .. } = self {
             *ordered = in_order;
+        }
+    }
+
+    /// In place of its results, there is this error, for a setting that cannot be used.
+    pub(super) fn refuse(&mut self, error: Error) {
+        if let Self::Ready { .. } = self {
+            *self = Self::Running(futures::stream::iter([Err(error)]).boxed());
         }
     }
 

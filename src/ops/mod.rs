@@ -13,6 +13,8 @@ mod put;
 mod recursive;
 mod turns;
 
+use crate::error::{Error, ErrorKind};
+
 pub use self::copy::{Copy, CopyMany};
 pub use self::delete::{Delete, DeleteMany};
 pub use self::exists::Exists;
@@ -24,3 +26,9 @@ pub use self::recursive::GetRecursive;
 
 /// The future that an operation becomes when it is awaited.
 type Operation<T> = futures::future::BoxFuture<'static, crate::Result<T>>;
+
+/// A write that the scope's end has ended: what was sent of it may be carried out.
+fn closed_meanwhile(error: Error) -> Error {
+    let unknown = error.is_outcome_unknown() || error.kind() == ErrorKind::Closed;
+    error.with_outcome_unknown(unknown)
+}

@@ -9,14 +9,15 @@ use std::time::SystemTime;
 use futures::{Stream, StreamExt as _};
 use serde_json::Value;
 
-use super::Operation;
 use super::many::{Many, awaited_in_order, numbered, settings_of_many};
 use super::turns::Turns;
+use super::{Operation, closed_meanwhile};
 use crate::address::Address;
 use crate::blocking::blocking;
+use crate::config::checked_part_size;
 use crate::encryption::Encryption;
 use crate::error::{Error, ErrorKind, Result};
-use crate::receipt::PutReceipt;
+use crate::receipt::{PutOutcome, PutReceipt};
 use crate::request::{S3PutObject, Source};
 use crate::s3::S3;
 use crate::store::{ObjectHeaders, WriteCondition};
@@ -49,6 +50,7 @@ pub struct Put {
 struct Settings {
     condition: Option<WriteCondition>,
     check_then_put: bool,
+    part_size: Option<u64>,
 }
 
 impl Settings {
@@ -104,6 +106,13 @@ impl Put {
         self
     }
 
+    /// The size of the parts of a long value, in bytes, 5 MiB to 5 GiB (else [`ErrorKind::Config`]), in place of the scope's;
+    /// see [`ClientBuilder::part_size`](crate::ClientBuilder::part_size).
+    pub fn part_size(mut self, bytes: u64) -> Self {
+        self.settings.part_size = Some(bytes);
+        self
+    }
+
     setters_of_the_object! {
         content_type(content_type: impl Into<String>),
         cache_control(directives: impl Into<String>),
@@ -125,6 +134,8 @@ impl IntoFuture for Put {
     fn into_future(self) -> Self::IntoFuture {
         let Self { s3, object, settings } = self;
         Box::pin(async move {
+            let part_size = settings.part_size.map(checked_part_size).transpose();
+            part_size.map_err(|error| error.with_operation("put", None))?;
             let prepared = prepare(&s3, object)?;
             put(&s3, 0, prepared, &settings).await
         })
@@ -152,18 +163,23 @@ fn prepare(s3: &S3, object: S3PutObject) -> Result<Prepared> {
 
 async fn put(s3: &S3, index: usize, prepared: Prepared, settings: &Settings) -> Result<PutReceipt> {
     let Prepared { address, headers, value } = prepared;
-    let client = s3.client();
     let upload = Upload {
         location: &address.location,
         headers: &headers,
         condition: settings.condition.as_ref(),
         check_then_put: settings.check_then_put,
+        part_size: settings.part_size.or(s3.part_size()),
     };
-    match s3.scope().unless_closed(transfer::upload(&client.store, &client.retry, upload, value)).await {
-        Ok(Outcome::Stored(stored)) => Ok(PutReceipt::stored(index, address, stored)),
-        Ok(Outcome::Exists) => Ok(PutReceipt::existed(index, address)),
-        Err(error) => Err(error.with_operation("put", Some(address.location.url()))),
-    }
+    let named = |error: Error| error.with_operation("put", Some(address.location.url()));
+    s3.scope().check_open().map_err(named)?;
+    let (outcome, stored) = match s3.scope().unless_closed(transfer::upload(s3.engine(), upload, value)).await {
+        Ok(Outcome::Stored(stored)) => (PutOutcome::Stored, Some(stored)),
+        Ok(Outcome::Created(stored)) => (PutOutcome::Created, Some(stored)),
+        Ok(Outcome::Replaced(stored)) => (PutOutcome::Replaced, Some(stored)),
+        Ok(Outcome::Exists) => (PutOutcome::AlreadyExists, None),
+        Err(error) => return Err(named(closed_meanwhile(error))),
+    };
+    Ok(PutReceipt::new(index, address, outcome, stored))
 }
 
 /// Many uploads: a stream of receipts as they complete, or awaited, a `Vec` in the order given. Made by [`S3::put_many`],
@@ -183,7 +199,8 @@ async fn put(s3: &S3, index: usize, prepared: Prepared, settings: &Settings) -> 
 /// # Errors
 ///
 /// Each item: one of those of [`Put`], with the [index](Error::index) of its input. Awaited, the first one, which cancels the
-/// rest. A concurrency of 0 is one [`Config`](crate::ErrorKind::Config) error without an index.
+/// rest. A concurrency of 0, or a part size that S3 does not take, is one [`Config`](crate::ErrorKind::Config) error without
+/// an index.
 ///
 /// # Cancellation
 ///
@@ -224,6 +241,15 @@ impl PutMany {
     /// See [`Put::check_then_put`]. Default: false.
     pub fn check_then_put(mut self, check: bool) -> Self {
         self.settings.check_then_put = check;
+        self
+    }
+
+    /// See [`Put::part_size`].
+    pub fn part_size(mut self, bytes: u64) -> Self {
+        match checked_part_size(bytes) {
+            Ok(bytes) => self.settings.part_size = Some(bytes),
+            Err(error) => self.many.refuse(error),
+        }
         self
     }
 

@@ -15,9 +15,11 @@ use tokio_util::io::ReaderStream;
 /// [`file`](Self::file)); or from what is read while it is stored: [`reader`](Self::reader) and [`stream`](Self::stream).
 ///
 /// A value of up to 16 MiB is one request. A larger one is a multipart upload in parts of 8 MiB, or larger ones when 10,000 could
-/// not hold it. No more than 40 MiB of a file, a reader or a stream are in memory, or two parts where these are longer than 16 MiB:
-/// from 80 GB on of a file, and beyond the first 8 GiB of a reader or a stream, whose length is not known and whose parts
-/// double every thousand. Of those two, the first 8 MiB are read before it is decided.
+/// not hold it: up to 48.8 TiB. No more than 48 MiB of a file, a reader or a stream are in memory, or two parts where these are
+/// longer than 16 MiB: from 160 GB on of a file, and beyond the first 15 GiB of a reader or a stream, whose length is not known.
+/// Parts of those have 8 MiB at first, and never more than 1/250 of what came before; 10,000 of them hold 25.9 TiB. For more,
+/// or for parts that are all the same, there is [`Put::part_size`](crate::Put::part_size). Of those two, the first part is read
+/// before it is decided.
 ///
 /// ```
 /// use s3flow::{PutValue, S3PutObject};

@@ -18,7 +18,6 @@ const SOURCE: HeaderName = HeaderName::from_static("x-amz-copy-source");
 const SOURCE_IF_MATCH: HeaderName = HeaderName::from_static("x-amz-copy-source-if-match");
 const SOURCE_RANGE: HeaderName = HeaderName::from_static("x-amz-copy-source-range");
 const TAGGING_COUNT: &str = "x-amz-tagging-count";
-const USER_METADATA: &str = "x-amz-meta-";
 
 /// The object that a copy is made of.
 #[derive(Debug, Clone, Copy)]
@@ -61,7 +60,8 @@ impl Store {
                 .await?;
             kept.insert(headers::TAGGING, super::value(&headers::TAGGING, &tagging(&document)?)?);
         }
-        self.create_multipart_with(destination, headers, headers.over(kept)).await
+        let (headers, request) = headers.and_over(kept);
+        self.create_multipart_with(destination, &headers, request).await
     }
 
     /// UploadPartCopy.
@@ -108,7 +108,7 @@ fn properties(described: &HeaderMap) -> HeaderMap {
     ];
     described
         .iter()
-        .filter(|(name, _)| kept.contains(name) || name.as_str().starts_with(USER_METADATA))
+        .filter(|(name, _)| kept.contains(name) || headers::is_user_metadata(name))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect()
 }
@@ -153,6 +153,7 @@ mod tests {
             [
                 ("content-type", "t"),
                 ("x-amz-meta-a", "1"),
+                ("x-amz-meta-s3flow-write", "of the source"),
                 ("etag", "\"e\""),
                 ("content-length", "5"),
                 ("x-amz-id-2", "x"),

@@ -119,9 +119,7 @@ impl Failure {
             code: document.code,
             message,
             request_id: text("x-amz-request-id").or(document.request_id),
-            retry_after: text(header::RETRY_AFTER.as_str())
-                .and_then(|seconds| seconds.trim().parse().ok())
-                .map(Duration::from_secs),
+            retry_after: retry_after(headers),
             source: None,
         }
     }
@@ -170,6 +168,12 @@ impl Failure {
                     && self.status.is_some_and(|status| status.is_server_error() || status.is_success())
             }
         }
+    }
+
+    /// Whether the server says in so many words that it wants fewer requests; a bare 503 may come from anybody in between.
+    pub(crate) fn asks_for_fewer(&self) -> bool {
+        self.retryability() == Retryability::Throttled
+            && (self.code.is_some() || self.retry_after.is_some() || self.has_status(StatusCode::TOO_MANY_REQUESTS))
     }
 
     /// Decided from the kind, the S3 code and the status, in this order.
@@ -273,6 +277,19 @@ impl StdError for Failure {
     }
 }
 
+/// In seconds, or until a date of the server's own clock. <https://www.rfc-editor.org/rfc/rfc9110.html#section-10.2.3>
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name: header::HeaderName| headers.get(name)?.to_str().ok().map(str::trim);
+    let asked = text(header::RETRY_AFTER)?;
+    if let Ok(seconds) = asked.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = |text: &str| chrono::DateTime::parse_from_rfc2822(text).ok();
+    let until = date(asked)?;
+    let now = text(header::DATE).and_then(date).map_or_else(chrono::Utc::now, |now| now.to_utc());
+    (until.to_utc() - now).to_std().ok()
+}
+
 /// S3's `<Error>` document.
 #[derive(Default)]
 struct ErrorDocument {
@@ -358,6 +375,22 @@ mod tests {
         assert_eq!(code(409, "BucketNotEmpty"), Retryability::Permanent);
         assert_eq!(code(403, "SignatureDoesNotMatch"), Retryability::Permanent);
         assert_eq!(code(416, "InvalidRange"), Retryability::Permanent);
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_by_the_clock_of_the_server() {
+        let asked = |date: Option<&'static str>, retry_after: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RETRY_AFTER, http::HeaderValue::from_static(retry_after));
+            headers.extend(date.map(|date| (header::DATE, http::HeaderValue::from_static(date))));
+            Failure::from_answer(StatusCode::SERVICE_UNAVAILABLE, &headers, &[]).retry_after
+        };
+        let date = Some("Fri, 31 Dec 1999 23:59:59 GMT");
+        assert_eq!(asked(None, " 120 "), Some(Duration::from_secs(120)));
+        assert_eq!(asked(date, "Sat, 01 Jan 2000 00:00:05 GMT"), Some(Duration::from_secs(6)));
+        assert_eq!(asked(date, "Fri, 31 Dec 1999 23:00:00 GMT"), None);
+        assert_eq!(asked(None, "Sat, 01 Jan 2000 00:00:05 GMT"), None);
+        assert_eq!(asked(None, "soon"), None);
     }
 
     #[test]

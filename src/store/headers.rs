@@ -16,6 +16,9 @@ pub(super) const ENCRYPTION: HeaderName = HeaderName::from_static("x-amz-server-
 const KMS_KEY: HeaderName = HeaderName::from_static("x-amz-server-side-encryption-aws-kms-key-id");
 const KMS_CONTEXT: HeaderName = HeaderName::from_static("x-amz-server-side-encryption-context");
 const STORAGE_CLASS: HeaderName = HeaderName::from_static("x-amz-storage-class");
+/// Of the write that stored an object: an entry of its user metadata.
+pub(super) const WRITE_ID: HeaderName = HeaderName::from_static("x-amz-meta-s3flow-write");
+const USER_METADATA: &str = "x-amz-meta-";
 pub(super) const TAGGING: HeaderName = HeaderName::from_static("x-amz-tagging");
 
 /// The three headers of an SSE-C key: algorithm, key, and its MD5.
@@ -43,7 +46,12 @@ pub(crate) struct ObjectHeaders {
     properties: HeaderMap,
     encryption: HeaderMap,
     customer_key: Option<CustomerKey>,
+    write_id: Option<WriteId>,
 }
+
+/// What tells the object of one write from that of any other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct WriteId(String);
 
 /// What must hold when an object is stored; otherwise the answer is 412.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,7 +129,17 @@ impl ObjectHeaders {
 
     /// The same encryption, and nothing else stored with the object.
     pub(crate) fn only_encryption(&self) -> Self {
-        Self { properties: HeaderMap::new(), ..self.clone() }
+        Self { properties: HeaderMap::new(), write_id: None, ..self.clone() }
+    }
+
+    /// With an id of the write, where the metadata leaves room for it.
+    pub(crate) fn with_write_id(&self, id: WriteId) -> Self {
+        let with = Self { write_id: Some(id), ..self.clone() };
+        if has_room(&with.of_object()) { with } else { self.clone() }
+    }
+
+    pub(crate) fn write_id(&self) -> Option<&WriteId> {
+        self.write_id.as_ref()
     }
 
     /// What reads of the object need.
@@ -134,6 +152,7 @@ impl ObjectHeaders {
         let mut headers = self.properties.clone();
         headers.extend(self.encryption.clone());
         headers.extend(self.of_part());
+        headers.extend(self.write_id.as_ref().map(|id| (WRITE_ID, id.to_header())));
         headers
     }
 
@@ -144,10 +163,49 @@ impl ObjectHeaders {
         headers
     }
 
+    /// As [`over`](Self::over), and what of these headers the object is stored with then: without the id of the write where
+    /// the other's metadata leaves no room for it.
+    pub(super) fn and_over(&self, kept: HeaderMap) -> (Self, HeaderMap) {
+        let headers = self.over(kept.clone());
+        if has_room(&headers) {
+            return (self.clone(), headers);
+        }
+        let without = Self { write_id: None, ..self.clone() };
+        let headers = without.over(kept);
+        (without, headers)
+    }
+
     /// For a part of a multipart upload, and its completion.
     pub(super) fn of_part(&self) -> HeaderMap {
         self.customer_key.as_ref().map_or_else(HeaderMap::new, |key| customer_key(&CUSTOMER_KEY, key))
     }
+}
+
+impl WriteId {
+    pub(crate) fn new(random: [u8; 16]) -> Self {
+        Self(random.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn to_header(&self) -> HeaderValue {
+        HeaderValue::from_str(&self.0).expect("digits are visible text")
+    }
+}
+
+/// Whether S3 takes so much user metadata.
+fn has_room(headers: &HeaderMap) -> bool {
+    let entry = |(name, value): (&HeaderName, &HeaderValue)| {
+        name.as_str().strip_prefix(USER_METADATA).map(|name| name.len() + value.len())
+    };
+    headers.iter().filter_map(entry).sum::<usize>() <= metadata::MAX_METADATA_BYTES
+}
+
+/// Whether a header of an object is one of its user metadata, and not of the write that stored it.
+pub(super) fn is_user_metadata(name: &HeaderName) -> bool {
+    name.as_str().starts_with(USER_METADATA) && *name != WRITE_ID
 }
 
 impl WriteCondition {
@@ -257,6 +315,28 @@ mod tests {
         assert!(with(2048 - overhead).is_ok());
         let error = with(2049 - overhead).unwrap_err();
         assert_eq!((error.kind(), error.attempts()), (ErrorKind::InvalidObject, 0));
+    }
+
+    #[test]
+    fn the_id_of_a_write_goes_where_there_is_room_for_it() {
+        let id = || WriteId::new([0xa5; 16]);
+        let with = |length: usize| {
+            let metadata = Some([("n".to_owned(), "x".repeat(length).into())].into_iter().collect());
+            let headers = ObjectHeaders::new(&Properties { metadata, ..Properties::default() }, None).unwrap();
+            headers.with_write_id(id())
+        };
+        let longest = 2048 - "metaflow-user-attributes".len() - r#"{"n":""}"#.len() - "s3flow-write".len() - 32;
+        let headers = with(longest);
+        assert_eq!(headers.of_object()[WRITE_ID], "a5".repeat(16));
+        let kept = HeaderMap::from_iter([(HeaderName::from_static("x-amz-meta-a"), HeaderValue::from_static("1"))]);
+        let (without, request) = headers.and_over(kept);
+        assert!(
+            without.write_id().is_none() && !request.contains_key(WRITE_ID) && request.contains_key("x-amz-meta-a")
+        );
+        assert_eq!(headers.and_over(HeaderMap::new()).0.write_id(), Some(&id()));
+        let headers = with(longest + 1);
+        assert!(headers.write_id().is_none() && !headers.of_object().contains_key(WRITE_ID));
+        assert!(with(1).only_encryption().of_object().is_empty());
     }
 
     #[test]

@@ -42,8 +42,8 @@ pub(crate) use self::credentials::CredentialSource;
 use self::credentials::Credentials;
 pub(crate) use self::delete::{Deleted, MAX_DELETE_KEYS, is_exact_in_xml};
 pub(crate) use self::failure::{Failure, FailureKind, Retryability};
-use self::headers::{ATTRIBUTES, ENCRYPTION};
-pub(crate) use self::headers::{ObjectHeaders, ReadOptions, WriteCondition};
+use self::headers::{ATTRIBUTES, ENCRYPTION, WRITE_ID};
+pub(crate) use self::headers::{ObjectHeaders, ReadOptions, WriteCondition, WriteId};
 pub(crate) use self::listing::{ListPage, ListQuery, ListedObject};
 pub(crate) use self::multipart::{MultipartUpload, UploadedPart};
 use self::sign::Signer;
@@ -109,15 +109,19 @@ pub(crate) struct ObjectHead {
     pub(crate) range: Option<Range<u64>>,
     pub(crate) etag: Option<String>,
     pub(crate) last_modified: Option<SystemTime>,
+    /// The server's time when it answered.
+    pub(crate) date: Option<SystemTime>,
     pub(crate) content_type: Option<String>,
     /// The user metadata entry that Metaflow uses, as it was sent.
     pub(crate) attributes: Option<String>,
     pub(crate) encryption: Option<String>,
     pub(crate) version_id: Option<String>,
+    /// Of the write that stored it, if it was one of ours with an id.
+    pub(crate) write_id: Option<String>,
 }
 
 /// What the answer to a put says of the new object.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Stored {
     pub(crate) etag: Option<String>,
     pub(crate) version_id: Option<String>,
@@ -328,6 +332,10 @@ impl ObjectHead {
     fn read(response: &ResponseHead) -> Result<Self, Failure> {
         let ResponseHead { status, headers } = response;
         let malformed = |problem| Failure::new(FailureKind::Malformed, problem);
+        // S3 sends both. A page that something in between shows with a 200 must not become the object.
+        if !headers.contains_key(header::ETAG) && !headers.contains_key(header::LAST_MODIFIED) {
+            return Err(malformed("an answer without ETag and Last-Modified is not one of S3"));
+        }
         let (size, range) = if *status == StatusCode::PARTIAL_CONTENT {
             let (range, size) = text(headers, header::CONTENT_RANGE.as_str())
                 .as_deref()
@@ -346,13 +354,13 @@ impl ObjectHead {
             size,
             range,
             etag: text(headers, header::ETAG.as_str()),
-            last_modified: text(headers, header::LAST_MODIFIED.as_str())
-                .and_then(|date| DateTime::parse_from_rfc2822(&date).ok())
-                .map(SystemTime::from),
+            last_modified: time(headers, header::LAST_MODIFIED),
+            date: time(headers, header::DATE),
             content_type: text(headers, header::CONTENT_TYPE.as_str()),
             attributes: text(headers, ATTRIBUTES.as_str()).map(|value| rfc2047::decode(&value).into_owned()),
             encryption: text(headers, ENCRYPTION.as_str()),
             version_id: text(headers, VERSION_HEADER),
+            write_id: text(headers, WRITE_ID.as_str()),
         })
     }
 }
@@ -360,6 +368,11 @@ impl ObjectHead {
 /// A header as text. One that is not UTF-8 must not fail the request that it came with.
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+}
+
+fn time(headers: &HeaderMap, name: HeaderName) -> Option<SystemTime> {
+    let date = text(headers, name.as_str())?;
+    DateTime::parse_from_rfc2822(&date).ok().map(SystemTime::from)
 }
 
 /// The connector of a bucket: the client is there already.

@@ -73,7 +73,7 @@ impl Default for TransportConfig {
             ca_certificates: Vec::new(),
             proxy_from_env: true,
             connect_timeout: Duration::from_secs(5),
-            idle_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(20),
         }
     }
 }

@@ -3,15 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::multipart::Assembly;
-use super::upload::Upload;
-use super::{Stopped, request};
+use super::upload::{Outcome, Upload, create};
+use super::{Engine, Stopped, random};
 use crate::address::Location;
 use crate::blocking::joined;
 use crate::error::{Error, ErrorKind, Result};
-use crate::retry::RetryPolicy;
 use crate::store::{MultipartUpload, ObjectHeaders, ReadOptions, Store, WriteCondition};
 
 /// The request that carries the condition.
@@ -33,14 +31,9 @@ pub(super) enum Settled<'a> {
 /// # Errors
 ///
 /// [`ErrorKind::Unsupported`] when the server ignores it and the user did not ask to check first.
-pub(super) async fn settle<'a>(
-    store: &Store,
-    policy: &RetryPolicy,
-    upload: Upload<'a>,
-    write: Write,
-) -> Result<Settled<'a>> {
+pub(super) async fn settle<'a>(engine: &Engine, upload: Upload<'a>, write: Write) -> Result<Settled<'a>> {
     let Some(condition) = upload.condition else { return Ok(Settled::Proceed(upload)) };
-    if is_kept(store, policy, upload, condition, write).await? {
+    if is_kept(engine, upload, condition, write).await? {
         return Ok(Settled::Proceed(upload));
     }
     if !upload.check_then_put {
@@ -50,7 +43,7 @@ pub(super) async fn settle<'a>(
         ));
     }
     let unconditional = Upload { condition: None, ..upload };
-    match (condition, etag(store, policy, upload).await?) {
+    match (condition, etag(engine, upload).await?) {
         (WriteCondition::Absent, Some(_)) => Ok(Settled::Exists),
         (WriteCondition::Matches(wanted), Some(Some(there))) if *wanted == there => Ok(Settled::Proceed(unconditional)),
         (WriteCondition::Matches(_), Some(_)) => Err(another_object()),
@@ -60,8 +53,8 @@ pub(super) async fn settle<'a>(
 }
 
 /// Whether the object is known to be there; for a write whose condition decides.
-pub(super) async fn exists(store: &Store, policy: &RetryPolicy, upload: Upload<'_>) -> Result<bool> {
-    match etag(store, policy, upload).await {
+pub(super) async fn exists(engine: &Engine, upload: Upload<'_>) -> Result<bool> {
+    match etag(engine, upload).await {
         Ok(etag) => Ok(etag.is_some()),
         // Who may write need not be allowed to read, nor have the key of the object that is there.
         Err(error) if matches!(error.status(), Some(400 | 403)) && !error.is_retryable() => Ok(false),
@@ -74,53 +67,47 @@ pub(super) fn another_object() -> Error {
 }
 
 /// The ETag of the object that is there, if one is.
-async fn etag(store: &Store, policy: &RetryPolicy, upload: Upload<'_>) -> Result<Option<Option<String>>> {
+async fn etag(engine: &Engine, upload: Upload<'_>) -> Result<Option<Option<String>>> {
     let options = ReadOptions { customer_key: upload.headers.customer_key(), ..ReadOptions::default() };
-    match request(policy, || store.head(upload.location, options)).await {
+    match engine.request(|store| store.head(upload.location, options)).await {
         Ok(head) => Ok(Some(head.etag)),
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-async fn is_kept(
-    store: &Store,
-    policy: &RetryPolicy,
-    upload: Upload<'_>,
-    condition: &WriteCondition,
-    write: Write,
-) -> Result<bool> {
-    if store.is_aws() {
+async fn is_kept(engine: &Engine, upload: Upload<'_>, condition: &WriteCondition, write: Write) -> Result<bool> {
+    if engine.store.is_aws() {
         return Ok(true);
     }
-    let known = store.write_conditions(upload.location.bucket()).map_err(|failure| failure.into_error(0))?;
+    let known = engine.store.write_conditions(upload.location.bucket()).map_err(|failure| failure.into_error(0))?;
     let index = 2 * usize::from(write == Write::Complete) + usize::from(*condition == WriteCondition::Absent);
     let kept = known[index].get_or_try_init(|| async {
         let probe = Probe {
-            store: store.clone(),
-            policy: policy.clone(),
+            engine: engine.clone(),
             location: upload.location.beside(&probe_name()),
             headers: upload.headers.only_encryption(),
         };
         let absent = *condition == WriteCondition::Absent;
         // In a task of its own, so that it takes its object away also when nobody waits any more.
-        tokio::spawn(async move { probe.run(absent, write).await }).await.unwrap_or_else(|error| Err(joined(error)))
+        engine
+            .aborts
+            .spawn(async move { probe.run(absent, write).await })
+            .await
+            .unwrap_or_else(|error| Err(joined(error)))
     });
     kept.await.copied()
 }
 
 fn probe_name() -> String {
-    let mut random = [0; 8];
-    // Without randomness of the system, the time would do; but then TLS had failed long before.
-    let _ = SystemRandom::new().fill(&mut random);
-    format!(".s3flow-probe-{:016x}", u64::from_ne_bytes(random))
+    // Without randomness of the system, TLS had failed long before.
+    format!(".s3flow-probe-{:016x}", u64::from_ne_bytes(random().unwrap_or_default()))
 }
 
 /// Finds out on an object of its own, beside the one that is to be stored: it is put, put again under a condition that does
 /// not hold, and deleted.
 struct Probe {
-    store: Store,
-    policy: RetryPolicy,
+    engine: Engine,
     location: Location,
     headers: ObjectHeaders,
 }
@@ -130,14 +117,14 @@ const NO_ETAG: &str = "\"00000000000000000000000000000000\"";
 
 impl Probe {
     async fn run(self, absent: bool, write: Write) -> Result<bool> {
-        let Self { store, policy, location, headers } = &self;
-        request(policy, || store.put(location, headers, None, Bytes::new())).await?;
+        let Self { engine, location, headers } = &self;
+        engine.request(|store| store.put(location, headers, None, Bytes::new())).await?;
         let condition = if absent { WriteCondition::Absent } else { WriteCondition::Matches(NO_ETAG.to_owned()) };
         let kept = match write {
             Write::Put => self.put(&condition).await,
             Write::Complete => self.complete(&condition).await,
         };
-        let removed = request(policy, || store.delete(location)).await;
+        let removed = engine.request(|store| store.delete(location)).await;
         if let Err(error) = removed {
             tracing::warn!(url = location.url(), %error, "the object of a probe was not removed");
         }
@@ -147,9 +134,9 @@ impl Probe {
     }
 
     async fn put(&self, condition: &WriteCondition) -> Result<bool> {
-        let mut retry = self.policy.start();
+        let mut retry = self.engine.retries.start();
         loop {
-            match self.store.put(&self.location, &self.headers, Some(condition), Bytes::new()).await {
+            match self.engine.store.put(&self.location, &self.headers, Some(condition), Bytes::new()).await {
                 Ok(_) => return Ok(false),
                 Err(failure) if failure.is_precondition_failed() => return Ok(true),
                 Err(failure) => match retry.wait(failure).await {
@@ -161,17 +148,16 @@ impl Probe {
     }
 
     async fn complete(&self, condition: &WriteCondition) -> Result<bool> {
-        let Self { store, policy, location, headers } = self;
-        let begun = request(policy, || store.create_multipart(location, headers)).await?;
-        let mut assembly = Assembly::new(store, policy, begun);
+        let mut assembly = Assembly::begin(&self.engine, create(&self.location, &self.headers)).await?;
         let part = |store: Store, upload: Arc<MultipartUpload>| async move {
             store.upload_part(&upload, 1, Bytes::from_static(b"probe")).await
         };
         let handed_over = assembly.send(1, part).await;
         match assembly.end(handed_over, Some(condition)).await {
+            Ok(Outcome::Exists) => Ok(true),
             Ok(_) => Ok(false),
-            Err(Stopped::Remote(failure)) if failure.is_precondition_failed() => Ok(true),
             Err(Stopped::Remote(failure)) => Err(failure.into_error(1)),
+            Err(Stopped::Local(error)) if error.kind() == ErrorKind::Changed => Ok(true),
             Err(Stopped::Local(error)) if is_refusal(&error) => Ok(false),
             Err(Stopped::Local(error)) => Err(error),
         }

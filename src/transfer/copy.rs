@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use super::doubt::Attempts;
 use super::multipart::Assembly;
 use super::parts::Plan;
-use super::{Stopped, request};
+use super::upload::Outcome;
+use super::{Engine, Stopped, random};
 use crate::address::Location;
+use crate::encryption::CustomerKey;
 use crate::error::{Error, ErrorKind, Result};
-use crate::retry::RetryPolicy;
-use crate::store::{CopySource, MultipartUpload, ObjectHeaders, ReadOptions, Store, Stored};
+use crate::store::{CopySource, MultipartUpload, ObjectHead, ObjectHeaders, ReadOptions, Store, Stored, WriteId};
 
 /// Of a copy by parts, one of them: nothing of it passes through here.
 const COPY_PART: u64 = 64 * 1024 * 1024;
@@ -17,56 +19,115 @@ const PARTS_AT_ONCE: usize = 8;
 /// Copies `source` with its properties, metadata and tags, but for what `headers` say.
 ///
 /// One request, unless the server refuses it, as S3 does over 5 GiB: then by parts, pinned to one ETag.
+///
+/// # Errors
+///
+/// Any with [`Error::is_outcome_unknown`] when an attempt may have made the copy, and nothing shows whether it did.
 pub(crate) async fn copy(
-    store: &Store,
-    policy: &RetryPolicy,
+    engine: &Engine,
     source: CopySource<'_>,
     destination: &Location,
     headers: &ObjectHeaders,
 ) -> Result<Stored> {
-    let refused = match request(policy, || store.copy(source, destination, headers)).await {
-        Ok(stored) => return Ok(stored),
-        Err(error) if may_be_too_large(&error) => error,
-        Err(error) => return Err(error),
+    let mut attempts = Attempts::begin(engine, destination, headers, None);
+    let mut retry = engine.retries.start();
+    let refused = loop {
+        let failure = match engine.store.copy(source, destination, headers).await {
+            Ok(stored) => {
+                retry.succeeded();
+                return Ok(stored);
+            }
+            Err(failure) => failure,
+        };
+        attempts.failed(&failure);
+        let Err(error) = retry.wait(failure).await else { continue };
+        if may_be_too_large(&error) {
+            break error;
+        }
+        return attempts.conclude(error, etag(engine, source)).await.and_then(stored);
     };
+    match head(engine, source).await {
+        Ok(head) if head.size > COPY_PART => in_parts(engine, source, head, destination, headers).await,
+        // Whatever was wrong, it was not its length; or nobody may know that.
+        Ok(_) | Err(_) => Err(refused),
+    }
+}
+
+async fn head(engine: &Engine, source: CopySource<'_>) -> Result<ObjectHead> {
     let options = ReadOptions { range: None, if_match: source.if_match, customer_key: source.customer_key };
-    // Whatever was wrong, it was not its length; or nobody may know that.
-    let head = match request(policy, || store.head(source.location, options)).await {
-        Ok(head) if head.size > COPY_PART => head,
-        Ok(_) | Err(_) => return Err(refused),
+    engine.request(|store| store.head(source.location, options)).await
+}
+
+/// The ETag of a copy of `source` that was uploaded in one request; of any other, that of the copy is a new one.
+async fn etag(engine: &Engine, source: CopySource<'_>) -> Option<String> {
+    match source.if_match {
+        Some(etag) => Some(etag.to_owned()),
+        None => head(engine, source).await.ok()?.etag,
+    }
+}
+
+fn stored(outcome: Outcome) -> Result<Stored> {
+    match outcome {
+        Outcome::Stored(stored) | Outcome::Created(stored) | Outcome::Replaced(stored) => Ok(stored),
+        Outcome::Exists => unreachable!("a copy has no condition for its destination"),
+    }
+}
+
+/// A source for the requests of tasks, and the ETag that all of them ask for.
+struct Pinned {
+    location: Location,
+    etag: String,
+    customer_key: Option<CustomerKey>,
+}
+
+impl Pinned {
+    fn source(&self) -> CopySource<'_> {
+        let Self { location, etag, customer_key } = self;
+        CopySource { location, if_match: Some(etag), customer_key: customer_key.as_ref() }
+    }
+}
+
+async fn in_parts(
+    engine: &Engine,
+    source: CopySource<'_>,
+    ObjectHead { size, etag, .. }: ObjectHead,
+    destination: &Location,
+    headers: &ObjectHeaders,
+) -> Result<Stored> {
+    let plan = Plan::of(size, COPY_PART)
+        .ok_or_else(|| Error::new(ErrorKind::InvalidObject, format!("{size} bytes cannot be copied")))?;
+    let Some(etag) = source.if_match.map(str::to_owned).or(etag) else {
+        let problem = "the server gives no ETag of the source, and parts could be of two versions of it";
+        return Err(Error::new(ErrorKind::Unsupported, problem));
     };
-    let plan = Plan::of(head.size, COPY_PART)
-        .ok_or_else(|| Error::new(ErrorKind::InvalidObject, format!("{} bytes cannot be copied", head.size)))?;
-    let etag = source.if_match.map(str::to_owned).or(head.etag);
-    let source = CopySource { if_match: etag.as_deref(), ..source };
-    let begun = request(policy, || store.create_multipart_copy(source, destination, headers)).await?;
-    let mut assembly = Assembly::new(store, policy, begun);
-    let handed_over = hand_over(&mut assembly, plan, source, head.size).await;
+    let pinned =
+        Arc::new(Pinned { location: source.location.clone(), etag, customer_key: source.customer_key.cloned() });
+    let headers = random().map_or_else(|| headers.clone(), |random| headers.with_write_id(WriteId::new(random)));
+    let object = Arc::new((destination.clone(), headers));
+    let begun_of = Arc::clone(&pinned);
+    let create = move |store: Store| {
+        let (pinned, object) = (Arc::clone(&begun_of), Arc::clone(&object));
+        async move { store.create_multipart_copy(pinned.source(), &object.0, &object.1).await }
+    };
+    let mut assembly = Assembly::begin(engine, create).await?;
+    let handed_over = hand_over(&mut assembly, plan, &pinned, size).await;
     match assembly.end(handed_over, None).await {
-        Ok(stored) => Ok(stored),
+        Ok(outcome) => stored(outcome),
         Err(Stopped::Local(error)) => Err(error),
         Err(Stopped::Remote(failure)) => Err(failure.into_error(1)),
     }
 }
 
-async fn hand_over(assembly: &mut Assembly, plan: Plan, source: CopySource<'_>, size: u64) -> Result<()> {
-    let (location, customer_key) = (source.location.clone(), source.customer_key.cloned());
-    let if_match = source.if_match.map(str::to_owned);
-    let pinned = Arc::new((location, if_match, customer_key));
+async fn hand_over(assembly: &mut Assembly, plan: Plan, pinned: &Arc<Pinned>, size: u64) -> Result<()> {
     let mut start = 0;
     for number in 1.. {
         let Some(length) = plan.length(number).filter(|_| start < size) else { break };
         let range = start..(start + length).min(size);
         start = range.end;
-        let pinned = Arc::clone(&pinned);
+        let pinned = Arc::clone(pinned);
         let send = move |store: Store, upload: Arc<MultipartUpload>| {
             let (pinned, range) = (Arc::clone(&pinned), range.clone());
-            async move {
-                let (location, if_match, customer_key) = &*pinned;
-                let source =
-                    CopySource { location, if_match: if_match.as_deref(), customer_key: customer_key.as_ref() };
-                store.copy_part(&upload, number, source, range).await
-            }
+            async move { store.copy_part(&upload, number, pinned.source(), range).await }
         };
         assembly.send(PARTS_AT_ONCE, send).await?;
     }

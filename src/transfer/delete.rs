@@ -3,10 +3,10 @@
 use futures::future::{join, join_all};
 use tokio::sync::Semaphore;
 
+use super::Engine;
 use crate::address::Location;
 use crate::error::Result;
-use crate::retry::RetryPolicy;
-use crate::store::{Deleted, Failure, Retryability, Store, is_exact_in_xml};
+use crate::store::{Deleted, Failure, Retryability, is_exact_in_xml};
 
 /// What became of one of many, by its place among them.
 type Outcome = (usize, Result<Deleted>);
@@ -15,15 +15,14 @@ type Outcome = (usize, Result<Deleted>);
 ///
 /// Every request needs one of `permits`.
 pub(crate) async fn delete_objects(
-    store: &Store,
-    policy: &RetryPolicy,
+    engine: &Engine,
     locations: &[Location],
     permits: &Semaphore,
 ) -> Vec<Result<Deleted>> {
     let Some(first) = locations.first() else { return Vec::new() };
-    let batch = Batch { store, policy, bucket: first.bucket(), locations, permits };
+    let batch = Batch { engine, bucket: first.bucket(), locations, permits };
     let places = 0..locations.len();
-    let (mut together, mut singly): (Vec<usize>, Vec<usize>) = if store.lacks_delete_objects(batch.bucket) {
+    let (mut together, mut singly): (Vec<usize>, Vec<usize>) = if engine.store.lacks_delete_objects(batch.bucket) {
         (Vec::new(), places.collect())
     } else {
         places.partition(|place| is_exact_in_xml(locations[*place].key()))
@@ -38,8 +37,7 @@ pub(crate) async fn delete_objects(
 }
 
 struct Batch<'a> {
-    store: &'a Store,
-    policy: &'a RetryPolicy,
+    engine: &'a Engine,
     bucket: &'a str,
     locations: &'a [Location],
     permits: &'a Semaphore,
@@ -49,14 +47,19 @@ impl Batch<'_> {
     /// A DeleteObjects for these places; again for those of them that may still be deleted.
     async fn together(&self, mut places: Vec<usize>) -> Vec<Outcome> {
         let mut outcomes = Vec::with_capacity(places.len());
-        let mut retry = self.policy.start();
+        let mut retry = self.engine.retries.start();
+        let mut in_doubt = false;
         while !places.is_empty() {
             let keys: Vec<&str> = places.iter().map(|place| self.locations[*place].key()).collect();
             let answer = {
                 let _permit = self.permits.acquire().await;
-                self.store.delete_objects(self.bucket, &keys).await
+                self.engine.store.delete_objects(self.bucket, &keys).await
             };
             let attempts = retry.attempts();
+            if let Err(failure) = &answer {
+                in_doubt |= failure.may_be_carried_out();
+            }
+            let ended = |failure: Failure| failure.into_error(attempts).with_outcome_unknown(in_doubt);
             let mut again: Vec<(usize, Failure)> = Vec::new();
             match answer {
                 Ok(told) => {
@@ -66,12 +69,12 @@ impl Batch<'_> {
                                 again.push((place, failure));
                             }
                             outcome => {
-                                outcomes.push((place, outcome.map_err(|failure| failure.into_error(attempts))));
+                                outcomes.push((place, outcome.map_err(ended)));
                             }
                         }
                     }
                 }
-                Err(_) if self.store.lacks_delete_objects(self.bucket) => {
+                Err(_) if self.engine.store.lacks_delete_objects(self.bucket) => {
                     outcomes.extend(self.singly(places).await);
                     return outcomes;
                 }
@@ -80,12 +83,14 @@ impl Batch<'_> {
             // One that is throttled makes all of them wait.
             let slowest = again.iter().map(|(_, failure)| failure);
             let slowest = slowest.max_by_key(|failure| failure.retryability() == Retryability::Throttled);
-            let Some(slowest) = slowest.cloned() else { break };
+            let Some(slowest) = slowest.cloned() else {
+                retry.succeeded();
+                break;
+            };
             if retry.wait(slowest).await.is_ok() {
                 places.extend(again.into_iter().map(|(place, _)| place));
             } else {
-                let ended = again.into_iter().map(|(place, failure)| (place, Err(failure.into_error(attempts))));
-                outcomes.extend(ended);
+                outcomes.extend(again.into_iter().map(|(place, failure)| (place, Err(ended(failure)))));
             }
         }
         outcomes
@@ -94,9 +99,9 @@ impl Batch<'_> {
     /// A DeleteObject for each of these places.
     async fn singly(&self, places: Vec<usize>) -> Vec<Outcome> {
         join_all(places.into_iter().map(|place| async move {
-            let deleted = super::request(self.policy, || async {
+            let deleted = self.engine.change(|store| async move {
                 let _permit = self.permits.acquire().await;
-                self.store.delete(&self.locations[place]).await
+                store.delete(&self.locations[place]).await
             });
             (place, deleted.await)
         }))

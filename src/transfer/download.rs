@@ -7,10 +7,9 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 
-use super::{Stopped, conditional};
+use super::{Engine, Stopped, conditional};
 use crate::address::Location;
 use crate::error::{Error, ErrorKind, Result};
-use crate::retry::RetryPolicy;
 use crate::scope::{Directory, FileLease, PartFile};
 use crate::store::{ByteRange, Failure, FailureKind, Incoming, ObjectHead, ReadOptions, Store};
 
@@ -36,19 +35,21 @@ const PROGRESS: u64 = 1024 * 1024;
 /// [`ErrorKind::Changed`] when the object was replaced between two attempts, or has another ETag than the one asked for;
 /// [`ErrorKind::InvalidRange`] when the range lies outside of the object.
 pub(crate) async fn download(
-    store: &Store,
-    policy: &RetryPolicy,
+    engine: &Engine,
     location: &Location,
     options: ReadOptions<'_>,
     directory: &Arc<Directory>,
 ) -> Result<Downloaded> {
-    let mut retry = policy.start();
+    let mut retry = engine.retries.start();
     let mut progress: Option<Progress> = None;
     // The farthest that an attempt came, also when the next one begins anew.
     let mut farthest = 0;
     loop {
-        match attempt(store, location, options, directory, &mut progress).await {
-            Ok(()) => break,
+        match attempt(&engine.store, location, options, directory, &mut progress).await {
+            Ok(()) => {
+                retry.succeeded();
+                break;
+            }
             Err(Stopped::Local(error)) => return Err(error.with_attempts(retry.attempts())),
             Err(Stopped::Remote(failure)) => {
                 let reached = progress.as_ref().map_or(0, |progress| progress.received);

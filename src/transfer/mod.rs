@@ -6,21 +6,27 @@ mod buffers;
 mod conditional;
 mod copy;
 mod delete;
+mod doubt;
 mod download;
 mod multipart;
 mod parts;
+mod single;
 mod source;
 mod upload;
 
 pub(crate) use self::copy::copy;
 pub(crate) use self::delete::delete_objects;
 pub(crate) use self::download::{Downloaded, download};
+pub(crate) use self::parts::{MAX_PART, MIN_PART};
 pub(crate) use self::source::check_file;
 pub(crate) use self::upload::{Outcome, Upload, upload};
 
-use crate::error::{Error, ErrorKind, Result};
-use crate::retry::RetryPolicy;
-use crate::store::Failure;
+use ring::rand::{SecureRandom as _, SystemRandom};
+use tokio_util::task::TaskTracker;
+
+use crate::error::{Error, Result};
+use crate::retry::Retries;
+use crate::store::{Failure, Store};
 
 /// Why an attempt of several steps ended.
 enum Stopped {
@@ -41,24 +47,59 @@ impl From<Error> for Stopped {
     }
 }
 
-/// A request that is simply sent again when it fails.
-pub(crate) async fn request<T, F>(policy: &RetryPolicy, mut attempt: impl FnMut() -> F) -> Result<T>
-where
-    F: Future<Output = Result<T, Failure>>,
-{
-    let mut retry = policy.start();
-    loop {
-        match attempt().await {
-            Ok(done) => return Ok(done),
-            Err(failure) => retry.wait(failure).await?,
+/// What the transfers of a scope work with. Clones share everything.
+#[derive(Debug, Clone)]
+pub(crate) struct Engine {
+    pub(crate) store: Store,
+    pub(crate) retries: Retries,
+    /// Where the tasks run that end what a dropped transfer has begun; the scope's end waits for them.
+    pub(crate) aborts: TaskTracker,
+}
+
+impl Engine {
+    /// A request that is simply sent again when it fails.
+    pub(crate) async fn request<'a, T, F>(&'a self, mut attempt: impl FnMut(&'a Store) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let mut retry = self.retries.start();
+        loop {
+            match attempt(&self.store).await {
+                Ok(done) => {
+                    retry.succeeded();
+                    return Ok(done);
+                }
+                Err(failure) => retry.wait(failure).await?,
+            }
+        }
+    }
+
+    /// As [`request`](Self::request), for one that changes something and may be carried out twice. The error says whether it
+    /// may have been carried out at all.
+    pub(crate) async fn change<'a, T, F>(&'a self, mut attempt: impl FnMut(&'a Store) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let mut retry = self.retries.start();
+        let mut in_doubt = false;
+        loop {
+            match attempt(&self.store).await {
+                Ok(done) => {
+                    retry.succeeded();
+                    return Ok(done);
+                }
+                Err(failure) => {
+                    in_doubt |= failure.may_be_carried_out();
+                    retry.wait(failure).await.map_err(|error| error.with_outcome_unknown(in_doubt))?;
+                }
+            }
         }
     }
 }
 
-/// A conditional write whose answer was lost may have met its own success. Two writers of the same bytes cannot be told apart
-/// by what is stored.
-fn unknown_outcome(failure: Failure, attempts: u32) -> Error {
-    Error::new(ErrorKind::Other, "the object exists, and an earlier attempt of this put may have stored it")
-        .with_attempts(attempts)
-        .with_source(failure.into_error(attempts))
+/// What nobody else has drawn; `None` where the system has no randomness.
+fn random<const BYTES: usize>() -> Option<[u8; BYTES]> {
+    let mut random = [0; BYTES];
+    SystemRandom::new().fill(&mut random).ok()?;
+    Some(random)
 }

@@ -2,26 +2,29 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use futures::future::{Either, select};
+use futures::future::{Either, ready, select};
 use md5::{Digest as _, Md5};
 use tokio::runtime::Handle;
 use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
 
-use super::{Stopped, request, unknown_outcome};
+use super::doubt::Attempts;
+use super::single::hex;
+use super::upload::Outcome;
+use super::{Engine, Stopped};
 use crate::blocking::joined;
 use crate::error::{Error, ErrorKind, Result};
-use crate::retry::RetryPolicy;
-use crate::store::{Failure, MultipartUpload, ReadOptions, Store, Stored, UploadedPart, WriteCondition};
+use crate::store::{Failure, MultipartUpload, Store, UploadedPart, WriteCondition};
 
 /// An upload that was begun, and its parts. Dropping it ends those under way and aborts it in a task of the runtime: as much
 /// as can be done when a future is dropped.
 pub(super) struct Assembly {
-    store: Store,
-    policy: RetryPolicy,
+    engine: Engine,
     /// Where it was begun: it may be dropped outside.
     runtime: Handle,
+    since: Instant,
     /// `None` when it was completed or aborted.
     upload: Option<Arc<MultipartUpload>>,
     sending: JoinSet<Result<UploadedPart>>,
@@ -32,15 +35,30 @@ pub(super) struct Assembly {
 const ABORT_LIMIT: Duration = Duration::from_secs(10);
 
 impl Assembly {
-    pub(super) fn new(store: &Store, policy: &RetryPolicy, upload: MultipartUpload) -> Self {
-        Self {
-            store: store.clone(),
-            policy: policy.clone(),
-            runtime: Handle::current(),
-            upload: Some(Arc::new(upload)),
-            sending: JoinSet::new(),
-            sent: Vec::new(),
-        }
+    /// Begins an upload with a request that `create` makes.
+    ///
+    /// It is in the caller's hand or aborted also when the future is dropped before the answer is there: that is waited for in
+    /// a task, for as long as an abort may take. When the answer is lost, nobody learns the upload's id, and nothing tells it
+    /// from another client's, which must not be aborted.
+    pub(super) async fn begin<F>(engine: &Engine, create: impl Fn(Store) -> F + Send + Sync + 'static) -> Result<Self>
+    where
+        F: Future<Output = Result<MultipartUpload, Failure>> + Send + 'static,
+    {
+        let nobody_waits = CancellationToken::new();
+        let _waiting = nobody_waits.clone().drop_guard();
+        let (begin, since) = (engine.clone(), Instant::now());
+        let begun = engine.aborts.spawn(async move {
+            let upload = begin_unless(nobody_waits, &begin, create).await?;
+            Ok(Self {
+                engine: begin,
+                runtime: Handle::current(),
+                since,
+                upload: Some(Arc::new(upload)),
+                sending: JoinSet::new(),
+                sent: Vec::new(),
+            })
+        });
+        begun.await.unwrap_or_else(|error| Err(joined(error)))
     }
 
     /// Sends a part in a task of its own, as soon as fewer than `at_once` are on their way. `send` makes the request of each
@@ -56,9 +74,9 @@ impl Assembly {
         while self.sending.len() >= at_once {
             self.take_sent().await?;
         }
-        let (store, policy) = (self.store.clone(), self.policy.clone());
+        let engine = self.engine.clone();
         if let Some(upload) = self.upload.clone() {
-            self.sending.spawn(async move { request(&policy, || send(store.clone(), Arc::clone(&upload))).await });
+            self.sending.spawn(async move { engine.request(|store| send(store.clone(), Arc::clone(&upload))).await });
         }
         Ok(())
     }
@@ -81,13 +99,14 @@ impl Assembly {
         Ok(())
     }
 
-    /// Completes the upload when all parts were `handed_over` and sent; else aborts it.
+    /// Completes the upload when all parts were `handed_over` and sent; else aborts it. A failure that is left to judge is a
+    /// conflict with another write: the upload is to be sent again from its beginning.
     pub(super) async fn end(
         mut self,
         handed_over: Result<()>,
         condition: Option<&WriteCondition>,
-    ) -> Result<Stored, Stopped> {
-        let completed = async {
+    ) -> Result<Outcome, Stopped> {
+        let ended = async {
             handed_over?;
             while !self.sending.is_empty() {
                 self.take_sent().await?;
@@ -96,68 +115,82 @@ impl Assembly {
             self.complete(&self.sent, condition).await
         }
         .await;
-        if completed.is_err()
+        if !matches!(ended, Ok(Outcome::Stored(_) | Outcome::Created(_) | Outcome::Replaced(_)))
             && let Some(upload) = self.upload.clone()
         {
             // A part that arrives after the abort would stay.
             self.sending.shutdown().await;
-            abort(&self.store, &self.policy, &upload).await;
+            abort(&self.engine, &upload).await;
         }
         self.upload = None;
-        completed
+        ended
     }
 
-    async fn complete(&self, parts: &[UploadedPart], condition: Option<&WriteCondition>) -> Result<Stored, Stopped> {
+    async fn complete(&self, parts: &[UploadedPart], condition: Option<&WriteCondition>) -> Result<Outcome, Stopped> {
         let Some(upload) = &self.upload else { unreachable!("completed once, before anything ends it") };
-        let mut retry = self.policy.start();
-        let mut may_be_stored = false;
+        let attempts = Attempts::begin(&self.engine, &upload.location, &upload.headers, condition);
+        let mut attempts = attempts.since(self.since);
+        let mut retry = self.engine.retries.start();
         loop {
-            let failure = match self.store.complete_multipart(upload, parts, condition).await {
-                Ok(stored) => return Ok(stored),
+            let failure = match self.engine.store.complete_multipart(upload, parts, condition).await {
+                Ok(stored) => {
+                    retry.succeeded();
+                    return Ok(attempts.stored(stored));
+                }
                 Err(failure) => failure,
             };
-            // An upload that is gone may have been completed by an earlier attempt, whatever was answered to that.
-            if retry.attempts() > 1 && failure.is_no_such_upload() {
-                return self.look(upload, parts, failure).await.map_err(Stopped::Local);
-            }
-            if may_be_stored && failure.is_precondition_failed() {
-                return Err(Stopped::Local(unknown_outcome(failure, retry.attempts())));
-            }
             // S3 wants the upload from its beginning then; but a completion whose answer was lost may be in conflict with
             // itself, and an upload from the beginning would meet the object that it stored.
-            let begin_anew = failure.is_conflict() && !may_be_stored;
-            if failure.is_precondition_failed() || begin_anew {
+            if condition.is_some() && failure.is_conflict() && !attempts.are_in_doubt() {
                 return Err(Stopped::Remote(failure));
             }
-            may_be_stored |= failure.may_be_carried_out();
-            retry.wait(failure).await?;
+            attempts.failed(&failure);
+            if let Err(error) = retry.wait(failure).await {
+                let outcome = attempts.conclude(error, ready(composite_etag(parts))).await;
+                return outcome.map_err(Stopped::Local);
+            }
         }
     }
+}
 
-    /// Whether the object that is there is made of `parts`.
-    async fn look(&self, upload: &MultipartUpload, parts: &[UploadedPart], gone: Failure) -> Result<Stored> {
-        let options = ReadOptions { customer_key: upload.headers.customer_key(), ..ReadOptions::default() };
-        let there = request(&self.policy, || self.store.head(&upload.location, options)).await;
-        match there {
-            Ok(head) if head.etag.is_some() && head.etag == composite_etag(parts) => {
-                Ok(Stored { etag: head.etag, version_id: head.version_id })
+/// The answer to a request that begins an upload. From when nobody waits for it, no other one is sent.
+async fn begin_unless<F>(
+    nobody_waits: CancellationToken,
+    engine: &Engine,
+    create: impl Fn(Store) -> F + Sync,
+) -> Result<MultipartUpload>
+where
+    F: Future<Output = Result<MultipartUpload, Failure>>,
+{
+    let abandoned = || Error::new(ErrorKind::Closed, "nobody waits for the upload");
+    let mut retry = engine.retries.start();
+    loop {
+        let late = async {
+            nobody_waits.cancelled().await;
+            tokio::time::sleep(ABORT_LIMIT).await;
+        };
+        let failure = match select(pin!(create(engine.store.clone())), pin!(late)).await {
+            Either::Left((Ok(upload), _)) => {
+                retry.succeeded();
+                return Ok(upload);
             }
-            Ok(_) => Err(unknown_outcome(gone, 0)),
-            Err(error) if error.is_not_found() => Err(gone.into_error(0)),
-            Err(error) => Err(error),
-        }
+            Either::Left((Err(failure), _)) => failure,
+            Either::Right(_) => return Err(abandoned()),
+        };
+        nobody_waits.run_until_cancelled(retry.wait(failure)).await.unwrap_or_else(|| Err(abandoned()))?;
     }
 }
 
 impl Drop for Assembly {
     fn drop(&mut self) {
         if let Some(upload) = self.upload.take() {
-            let (store, policy) = (self.store.clone(), self.policy.clone());
+            let engine = self.engine.clone();
             let mut sending = std::mem::take(&mut self.sending);
-            self.runtime.spawn(async move {
+            let abort = async move {
                 sending.shutdown().await;
-                abort(&store, &policy, &upload).await;
-            });
+                abort(&engine, &upload).await;
+            };
+            self.engine.aborts.spawn_on(abort, &self.runtime);
         }
     }
 }
@@ -167,8 +200,8 @@ fn part(sent: Result<Result<UploadedPart>, JoinError>) -> Result<UploadedPart> {
 }
 
 /// As well as it can be done: what led to it is the error that counts.
-async fn abort(store: &Store, policy: &RetryPolicy, upload: &MultipartUpload) {
-    let aborted = tokio::time::timeout(ABORT_LIMIT, request(policy, || store.abort_multipart(upload))).await;
+async fn abort(engine: &Engine, upload: &MultipartUpload) {
+    let aborted = tokio::time::timeout(ABORT_LIMIT, engine.request(|store| store.abort_multipart(upload))).await;
     let problem = match aborted {
         Ok(Ok(())) => return,
         Ok(Err(error)) if error.code() == Some("NoSuchUpload") || error.is_not_found() => return,
@@ -191,8 +224,7 @@ fn composite_etag(parts: &[UploadedPart]) -> Option<String> {
             digest.update([u8::from_str_radix(hex.get(at..at + 2)?, 16).ok()?]);
         }
     }
-    let hex: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Some(format!("\"{hex}-{}\"", parts.len()))
+    Some(format!("\"{}-{}\"", hex(&digest.finalize()), parts.len()))
 }
 
 #[cfg(test)]

@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 
 use super::conditional::{self, Settled, Write};
 use super::multipart::Assembly;
 use super::parts::{PART, Plan};
+use super::single::single;
 use super::source::Reading;
-use super::{Stopped, request, unknown_outcome};
+use super::{Engine, Stopped, random};
 use crate::address::Location;
 use crate::error::{Error, ErrorKind, Result};
 use crate::request::Source;
-use crate::retry::RetryPolicy;
-use crate::store::{MultipartUpload, ObjectHeaders, Store, Stored, WriteCondition};
+use crate::store::{Failure, MultipartUpload, ObjectHeaders, Store, Stored, WriteCondition, WriteId};
 
 /// Where a value goes, and how.
 #[derive(Debug, Clone, Copy)]
@@ -23,17 +24,24 @@ pub(crate) struct Upload<'a> {
     pub(crate) condition: Option<&'a WriteCondition>,
     /// On a server that ignores conditions, look first and then put, in place of an error.
     pub(crate) check_then_put: bool,
+    /// Of equal parts; without it, parts grow with the value.
+    pub(crate) part_size: Option<u64>,
 }
 
 /// What became of an upload.
 #[derive(Debug)]
 pub(crate) enum Outcome {
+    /// Without a condition.
     Stored(Stored),
-    /// The condition was [`WriteCondition::Absent`], and the key is there.
+    /// The condition was [`WriteCondition::Absent`], and nothing was there.
+    Created(Stored),
+    /// The condition was [`WriteCondition::Absent`], and the key is there, and not of this upload.
     Exists,
+    /// The condition was [`WriteCondition::Matches`], and that object was there.
+    Replaced(Stored),
 }
 
-/// A longer value of known size goes in parts.
+/// A longer value of known size goes in parts, unless it is one part itself.
 const LONGEST_SINGLE: u64 = 2 * PART;
 
 /// Stores a value whole or not at all.
@@ -42,36 +50,49 @@ const LONGEST_SINGLE: u64 = 2 * PART;
 ///
 /// [`ErrorKind::InvalidObject`] when the value is longer than S3 takes; [`ErrorKind::Changed`] when a file changed while it
 /// was read, or the object is not the one of the condition; [`ErrorKind::Unsupported`] when the server ignores conditions;
-/// [`ErrorKind::Other`] when a condition does not hold any more and an earlier attempt may have stored the object.
-pub(crate) async fn upload(store: &Store, policy: &RetryPolicy, upload: Upload<'_>, value: Source) -> Result<Outcome> {
+/// any with [`Error::is_outcome_unknown`] when an attempt may have stored the object, and nothing shows whether it did.
+pub(crate) async fn upload(engine: &Engine, upload: Upload<'_>, value: Source) -> Result<Outcome> {
     let mut reading = Reading::begin(value).await?;
     let (plan, first) = match reading.size() {
-        Some(size) if size <= LONGEST_SINGLE => (None, reading.whole(size).await?),
-        Some(size) => (Some(Plan::of(size, PART).ok_or_else(|| too_long(Some(size)))?), Bytes::new()),
+        Some(size) if size <= upload.part_size.unwrap_or(0).max(LONGEST_SINGLE) => (None, reading.whole(size).await?),
+        Some(size) => {
+            let plan = Plan::of(size, upload.part_size.unwrap_or(PART));
+            (Some(plan.ok_or_else(|| too_long(&format!("{size} bytes")))?), Bytes::new())
+        }
         None => {
-            let first = reading.next(PART).await?;
-            ((first.len() as u64 == PART).then_some(Plan::Growing), first)
+            let part = upload.part_size.unwrap_or(PART);
+            let first = reading.next(part).await?;
+            ((first.len() as u64 == part).then(|| Plan::of_unknown(upload.part_size)), first)
         }
     };
     let write = if plan.is_some() { Write::Complete } else { Write::Put };
-    let upload = match conditional::settle(store, policy, upload, write).await? {
+    let upload = match conditional::settle(engine, upload, write).await? {
         Settled::Proceed(upload) => upload,
         Settled::Exists => return Ok(Outcome::Exists),
     };
-    let Some(plan) = plan else { return single(store, policy, upload, first).await };
+    // By its id, an object that is there is known to be this one. Others see it in the metadata, so a put in one request has it
+    // only where it decides who won.
+    let headers = match random() {
+        Some(random) if plan.is_some() || upload.condition.is_some() => {
+            upload.headers.with_write_id(WriteId::new(random))
+        }
+        _ => upload.headers.clone(),
+    };
+    let upload = Upload { headers: &headers, ..upload };
+    let Some(plan) = plan else { return single(engine, upload, first).await };
     // Nobody wants to send a long value only to hear that it is there already.
-    if upload.condition == Some(&WriteCondition::Absent) && conditional::exists(store, policy, upload).await? {
+    if upload.condition == Some(&WriteCondition::Absent) && conditional::exists(engine, upload).await? {
         return Ok(Outcome::Exists);
     }
-    let mut retry = policy.start();
+    let mut retry = engine.retries.start();
     let mut first = first;
     loop {
-        match in_parts(store, policy, upload, plan, &mut reading, first).await {
-            Ok(stored) => return Ok(Outcome::Stored(stored)),
-            Err(Stopped::Local(error)) => return Err(error),
-            Err(Stopped::Remote(failure)) if failure.is_precondition_failed() => {
-                return refused(upload, failure.into_error(retry.attempts()));
+        match in_parts(engine, upload, plan, &mut reading, first).await {
+            Ok(outcome) => {
+                retry.succeeded();
+                return Ok(outcome);
             }
+            Err(Stopped::Local(error)) => return Err(error),
             // A conflict with another write: to be sent again from the beginning.
             Err(Stopped::Remote(failure)) => {
                 if !reading.rewind().await? {
@@ -84,40 +105,16 @@ pub(crate) async fn upload(store: &Store, policy: &RetryPolicy, upload: Upload<'
     }
 }
 
-async fn single(store: &Store, policy: &RetryPolicy, upload: Upload<'_>, body: Bytes) -> Result<Outcome> {
-    let Upload { location, headers, condition, .. } = upload;
-    let mut retry = policy.start();
-    let mut may_be_stored = false;
-    loop {
-        match store.put(location, headers, condition, body.clone()).await {
-            Ok(stored) => return Ok(Outcome::Stored(stored)),
-            Err(failure) if condition.is_some() && failure.is_precondition_failed() => {
-                let attempts = retry.attempts();
-                if may_be_stored {
-                    return Err(unknown_outcome(failure, attempts));
-                }
-                return refused(upload, failure.into_error(attempts));
-            }
-            Err(failure) => {
-                may_be_stored |= failure.may_be_carried_out();
-                retry.wait(failure).await?;
-            }
-        }
-    }
-}
-
-/// One multipart upload. A failure that is left to judge is one of the completion.
+/// One multipart upload. A failure that is left to judge is a conflict with another write.
 async fn in_parts(
-    store: &Store,
-    policy: &RetryPolicy,
+    engine: &Engine,
     upload: Upload<'_>,
     plan: Plan,
     reading: &mut Reading,
     first: Bytes,
-) -> Result<Stored, Stopped> {
+) -> Result<Outcome, Stopped> {
     let Upload { location, headers, condition, .. } = upload;
-    let begun = request(policy, || store.create_multipart(location, headers)).await?;
-    let mut assembly = Assembly::new(store, policy, begun);
+    let mut assembly = Assembly::begin(engine, create(location, headers)).await?;
     let handed_over = hand_over(&mut assembly, plan, reading, first).await;
     assembly.end(handed_over, condition).await
 }
@@ -136,7 +133,7 @@ async fn hand_over(assembly: &mut Assembly, plan: Plan, reading: &mut Reading, f
             break;
         }
         if length.is_none() {
-            return Err(too_long(None));
+            return Err(too_long(&format!("more than {} bytes", plan.capacity())));
         }
         let send = move |store: Store, upload: Arc<MultipartUpload>| {
             let body = body.clone();
@@ -147,15 +144,21 @@ async fn hand_over(assembly: &mut Assembly, plan: Plan, reading: &mut Reading, f
     reading.finish().await
 }
 
-/// The answer to a condition that does not hold.
-fn refused(upload: Upload<'_>, error: Error) -> Result<Outcome> {
-    match upload.condition {
-        Some(WriteCondition::Absent) => Ok(Outcome::Exists),
-        _ => Err(conditional::another_object().with_attempts(error.attempts()).with_source(error)),
+/// The request that begins an upload, for each attempt.
+pub(super) fn create(
+    location: &Location,
+    headers: &ObjectHeaders,
+) -> impl Fn(Store) -> BoxFuture<'static, Result<MultipartUpload, Failure>> + Send + Sync + 'static {
+    let object = Arc::new((location.clone(), headers.clone()));
+    move |store| {
+        let object = Arc::clone(&object);
+        Box::pin(async move { store.create_multipart(&object.0, &object.1).await })
     }
 }
 
-fn too_long(size: Option<u64>) -> Error {
-    let size = size.map_or_else(|| "more than 7.8 TiB".to_owned(), |size| format!("{size} bytes"));
-    Error::new(ErrorKind::InvalidObject, format!("the value has {size}; the 10,000 parts of an upload cannot hold it"))
+fn too_long(length: &str) -> Error {
+    Error::new(
+        ErrorKind::InvalidObject,
+        format!("the value has {length}; the 10,000 parts of an upload cannot hold it"),
+    )
 }

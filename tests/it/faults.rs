@@ -345,6 +345,19 @@ async fn credentials_that_have_expired_are_not_accepted() {
     }
 }
 
+#[tokio::test]
+async fn a_page_in_place_of_an_object_is_refused() {
+    let fixture = Fixture::new().await;
+    fixture.server.put_object("bucket", "k", "text");
+    for fault in [Fault::html(200), Fault::error_in_200("InternalError")] {
+        fixture.server.inject(fault.times(2));
+        for error in [fixture.s3.get("k").await.unwrap_err(), fixture.s3.info("k").await.unwrap_err()] {
+            assert_eq!((error.kind(), error.attempts()), (ErrorKind::Unsupported, 1), "{error}");
+        }
+    }
+    assert_eq!(fixture.files(), 0);
+}
+
 /// A server that answers every request with these bytes and hangs up; its endpoint.
 async fn answering(answer: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -382,18 +395,4 @@ async fn a_length_that_the_body_overrides_does_not_cut_the_object() {
     let client = fixture.server.client_builder().endpoint(answering(answer).await).build().unwrap();
     let s3 = client.s3().s3root("s3://bucket").tmproot(fixture.tmproot.path()).build().unwrap();
     assert_eq!(s3.get("k").await.unwrap_err().kind(), ErrorKind::Unsupported);
-}
-
-#[tokio::test]
-async fn a_put_that_may_meet_its_own_earlier_success_says_so() {
-    let fixture = Fixture::new().await;
-    // Finds out first that this server keeps conditions.
-    fixture.s3.put("first", "").overwrite(false).await.unwrap();
-    fixture.server.inject(Fault::lose_answer().operation(Operation::PutObject));
-    let error = fixture.s3.put("k", "text").overwrite(false).await.unwrap_err();
-    assert_eq!((error.kind(), error.attempts()), (ErrorKind::Other, 2), "{error}");
-    assert!(error.to_string().contains("may have stored it"), "{error}");
-    // A server that was too busy to look stored nothing.
-    fixture.server.inject(Fault::status(503, "SlowDown").operation(Operation::PutObject));
-    assert!(!fixture.s3.put("k", "other").overwrite(false).await.unwrap().uploaded());
 }

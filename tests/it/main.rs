@@ -8,7 +8,10 @@
 mod shell;
 mod support;
 
+mod ambiguity;
 mod bad_input;
+mod broken_wire;
+mod cancellation;
 mod cases;
 mod commands;
 mod conditions;
@@ -16,6 +19,7 @@ mod deletes;
 mod directories;
 mod embedded;
 mod environment;
+mod fault_table;
 mod faults;
 mod interop;
 mod listing;
@@ -28,6 +32,7 @@ mod recursive;
 mod scopes;
 mod secrets;
 mod server;
+mod soak;
 mod streams;
 mod transport;
 mod uploads;

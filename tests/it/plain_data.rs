@@ -40,7 +40,9 @@ async fn what_is_known_of_an_object_is_serialised_under_plain_names() {
     let etag = receipt.etag().unwrap();
     assert_eq!(
         serde_json::to_value(&receipt).unwrap(),
-        json!({"index": 0, "url": "s3://bucket/dir/k", "key": "dir/k", "uploaded": true, "etag": etag})
+        json!({
+            "index": 0, "url": "s3://bucket/dir/k", "key": "dir/k", "uploaded": true, "outcome": "stored", "etag": etag,
+        })
     );
 
     let range = S3GetObject::new("dir/k").offset(1).length(2);

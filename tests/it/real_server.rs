@@ -2,10 +2,15 @@
 //!
 //! Runs when `S3FLOW_TEST_ENDPOINT` names a service, with `S3FLOW_TEST_BUCKET` (an existing bucket of ours alone),
 //! `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`. `S3FLOW_TEST_SERVER` says which service it is, for its known gaps.
+//! With `S3FLOW_TEST_FAULTS`, a seed, the wire to it breaks as `broken_wire` has it.
 //! `tests/servers/moto` and `tests/servers/garage` set them all.
+
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use s3flow::{Client, Credentials, ErrorKind};
 
+use crate::broken_wire::{BrokenWire, patient};
 use crate::cases::{self, Place};
 
 fn variable(name: &str) -> Option<String> {
@@ -44,6 +49,9 @@ fn gaps(server: Option<&str>) -> Gaps {
     }
 }
 
+/// To the service, when `S3FLOW_TEST_FAULTS` asks for one that breaks.
+static WIRE: OnceLock<BrokenWire> = OnceLock::new();
+
 /// A place for one case; `None` without a service, or when the service cannot pass it.
 fn place(case: &str) -> Option<Place> {
     let Some(endpoint) = variable("S3FLOW_TEST_ENDPOINT") else {
@@ -57,7 +65,14 @@ fn place(case: &str) -> Option<Place> {
         return None;
     }
     let impossible = keys.iter().map(|key| (*key).to_owned()).collect();
-    let client = Client::builder().endpoint(endpoint).use_proxy(false).build().unwrap();
+    let client = match variable("S3FLOW_TEST_FAULTS") {
+        None => Client::builder().endpoint(endpoint).use_proxy(false).build().unwrap(),
+        Some(seed) => {
+            let seed = seed.parse().expect("S3FLOW_TEST_FAULTS is a seed");
+            let wire = WIRE.get_or_init(|| BrokenWire::to(&endpoint, seed));
+            patient(Client::builder().endpoint(wire.endpoint()), Duration::from_secs(2))
+        }
+    };
     let root = format!("s3://{bucket}/{case}-{}", std::process::id());
     Some(Place {
         urls: client.s3().build().unwrap(),

@@ -96,3 +96,16 @@ fn files_below(directory: &Path) -> usize {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     entries.map(|entry| if entry.path().is_dir() { files_below(&entry.path()) } else { 1 }).sum()
 }
+
+/// One step of SplitMix64 (Steele, Lea and Flood, 2014): a number from which the next one does not show.
+pub(crate) fn split_mix(state: u64) -> u64 {
+    let mixed = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+/// `S3FLOW_SEED`, or the usual one.
+pub(crate) fn seed() -> u64 {
+    std::env::var("S3FLOW_SEED").map_or(1, |seed| seed.parse().expect("S3FLOW_SEED is a number"))
+}

@@ -217,6 +217,85 @@ async fn a_dropped_upload_is_aborted() {
     assert_nothing_stays(&fixture);
 }
 
+#[tokio::test]
+async fn an_upload_that_is_dropped_while_it_begins_is_aborted() {
+    let server = S3Server::builder().bucket("bucket").max_copy_size(64 << 20).start().await.unwrap();
+    let fixture = Fixture::of(server);
+    fixture.s3.put("source", patterned((64 << 20) + 1)).await.unwrap();
+    fixture.server.clear_log();
+    let put = fixture.s3.put("k", vec![1; LARGE]).into_future();
+    let copy = fixture.s3.copy("source", "k").into_future();
+    for (what, write) in [("put", put), ("copy", copy)] {
+        // The server begins the upload, and the answer waits.
+        fixture.server.inject(Fault::status(500, "InternalError").operation(Operation::CreateMultipartUpload));
+        let write = tokio::spawn(write);
+        fixture.wait_until(|log| count(log, Operation::CreateMultipartUpload) == 1).await;
+        fixture.server.hold();
+        fixture.wait_until(|log| count(log, Operation::CreateMultipartUpload) == 2).await;
+        write.abort();
+        assert!(write.await.unwrap_err().is_cancelled(), "{what}");
+        fixture.server.release();
+        fixture
+            .wait_until(|log| {
+                log.iter().any(|request| {
+                    request.operation() == Operation::AbortMultipartUpload && request.status() == Some(204)
+                })
+            })
+            .await;
+        assert_eq!(fixture.server.multipart_uploads("bucket"), Vec::<String>::new(), "{what}");
+        assert_eq!(count(&fixture.server.log(), Operation::UploadPart), 0);
+        fixture.server.clear_log();
+    }
+}
+
+#[tokio::test]
+async fn parts_are_all_the_same_where_that_is_asked_for() {
+    let fixture = Fixture::new().await;
+    let mib = 1 << 20;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("file");
+    std::fs::write(&path, patterned(LARGE)).unwrap();
+    let values = || {
+        [
+            ("bytes", PutValue::from(patterned(LARGE))),
+            ("stream", pieces(&patterned(LARGE), mib)),
+            ("file", PutValue::file(&path)),
+        ]
+    };
+    let parts = |key: &str| fixture.server.stored_object("bucket", key).unwrap().parts().to_vec();
+    let scope = fixture.scope().s3root("s3://bucket").part_size(6 * mib as u64).build().unwrap();
+    let client = fixture.server.client_builder().part_size(7 * mib as u64).build().unwrap();
+    let of_client = client.s3().s3root("s3://bucket").build().unwrap();
+    for (key, _) in values() {
+        let value = || values().into_iter().find(|(name, _)| *name == key).unwrap().1;
+        let rest = |part: u64| LARGE as u64 % part;
+        fixture.s3.put(key, value()).part_size(5 * mib as u64).await.unwrap();
+        let five = 5 * mib as u64;
+        assert_eq!(parts(key), [five, five, five, five, rest(five)], "{key}");
+        scope.put(key, value()).await.unwrap();
+        let six = 6 * mib as u64;
+        assert_eq!(parts(key), [six, six, six, rest(six)], "{key}");
+        of_client.put_many([(key, value())]).await.unwrap();
+        let seven = 7 * mib as u64;
+        assert_eq!(parts(key), [seven, seven, rest(seven)], "{key}");
+        assert!(fixture.server.object("bucket", key).unwrap() == patterned(LARGE), "{key}");
+        // One part is one request.
+        fixture.server.clear_log();
+        scope.put_many([(key, value())]).part_size(32 * mib as u64).await.unwrap();
+        assert_eq!(fixture.server.log().len(), 1, "{key}");
+    }
+    fixture.server.clear_log();
+    for bytes in [0, (5 << 20) - 1, (5 << 30) + 1] {
+        let one = fixture.s3.put("k", "x").part_size(bytes).await.unwrap_err();
+        let many: Vec<_> = fixture.s3.put_many([("a", "x"), ("b", "x")]).part_size(bytes).collect().await;
+        assert_eq!(many.len(), 1);
+        for error in many.into_iter().map(Result::unwrap_err).chain([one]) {
+            assert_eq!((error.kind(), error.index()), (ErrorKind::Config, None), "{error}");
+        }
+    }
+    assert!(fixture.server.log().is_empty());
+}
+
 #[test]
 fn an_upload_dropped_outside_of_its_runtime_is_aborted_when_the_runtime_goes_on() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
