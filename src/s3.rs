@@ -113,6 +113,11 @@ impl fmt::Debug for Client {
 /// That last drop removes the directory on the spot, which blocks the thread for as long as it takes; `close` does it
 /// elsewhere.
 ///
+/// A process that is killed leaves its directory behind. The file `.lock` in it, which is locked for as long as its process
+/// lives, tells the next process of the same user on the same machine (since that was started) that nobody uses it any more:
+/// its first download into the same `tmproot` removes it, on a thread that nothing waits for. Where files cannot be locked, and
+/// on Windows, such directories stay.
+///
 /// # Runtime
 ///
 /// Operations need a tokio runtime with its time and I/O drivers enabled, and panic elsewhere. A builder becomes a future by

@@ -16,6 +16,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 mod close;
 mod locked;
+#[cfg(unix)]
+mod sweep;
 
 pub(crate) use self::close::CLOSE_LIMIT;
 use self::locked::LockedDir;
@@ -137,6 +139,8 @@ impl Directory {
     fn make(tmproot: &Path, workers: &Arc<Workers>) -> Result<Self> {
         let temp = LockedDir::make(tmproot)
             .map_err(|error| io_error("could not make a directory in the tmproot", tmproot, error))?;
+        #[cfg(unix)]
+        sweep::begin(&temp);
         Ok(Self {
             path: temp.path().to_owned(),
             temp: RwLock::new(Some(temp)),
@@ -334,8 +338,10 @@ mod tests {
         vec![Bytes::new(), Bytes::from_static(text.as_bytes()), Bytes::new()]
     }
 
+    /// But for the lock file.
     fn files_in(path: &Path) -> usize {
-        fs::read_dir(path).map_or(0, Iterator::count)
+        let entries = fs::read_dir(path).into_iter().flatten();
+        entries.filter(|entry| entry.as_ref().unwrap().file_name() != locked::LOCK).count()
     }
 
     #[test]

@@ -40,14 +40,9 @@ struct PendingCut {
 }
 
 impl AnswerBody {
-    /// `cut` bites only when the body is longer than it lets through.
+    /// A `cut` lies before the end of the body.
     pub(super) fn new(content: &Content, cut: Option<(u64, Cut)>, hang_up: Arc<HangUp>, ticket: Ticket) -> Self {
-        let cut = cut.filter(|(after, _)| *after < content.len()).map(|(after, then)| PendingCut {
-            after,
-            then,
-            hang_up,
-            done: false,
-        });
+        let cut = cut.map(|(after, then)| PendingCut { after, then, hang_up, done: false });
         Self {
             segments: content.segments().to_vec().into_iter(),
             current: Bytes::new(),

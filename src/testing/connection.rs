@@ -15,7 +15,7 @@ use super::answer::{Answer, Failure, REQUEST_ID};
 use super::body::{AnswerBody, HangUp};
 use super::call::Call;
 use super::content::Content;
-use super::fault::{Effects, Faults};
+use super::fault::{Course, Effects, Faults};
 use super::log::{Finish, Log, Ticket};
 use super::service::Passage;
 use super::sync::{Connections, Gate};
@@ -74,7 +74,7 @@ impl Shared {
         let id = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
         let call = Arc::new(Call::new(id, &parts, self.log.is_enabled()));
         let mut effects = Effects::default();
-        self.faults.apply(&call, &mut effects);
+        self.faults.apply(&call, &parts.headers, &mut effects);
         let held = self.gate.arrive();
         let mut ticket = Unanswered(Some(self.log.arrived(&call)));
 
@@ -83,33 +83,38 @@ impl Shared {
             // With the body out of the way, hyper notices when the client leaves.
             body = take_in(body).await?;
             held.released().await;
-            self.faults.apply(&call, &mut effects);
+            self.faults.apply(&call, &parts.headers, &mut effects);
         }
         if !self.latency.is_zero() {
             tokio::time::sleep(self.latency).await;
         }
 
-        let answer = if effects.stalls() {
-            take_in(body).await?;
-            std::future::pending().await
-        } else if effects.closes_before_answer() {
-            take_in(body).await?;
-            return Err(ticket.close());
-        } else if let Some(answer) = effects.answer(&call) {
-            // A client that is still sending might miss the answer.
-            take_in(body).await?;
-            answer
-        } else {
-            let mut request = Request::from_parts(parts, body);
-            let passage = Passage { call: Arc::clone(&call), ignore_range: effects.ignores_range() };
-            request.extensions_mut().insert(passage);
-            self.serve(&call, request).await
+        let answer = match effects.course(&call) {
+            Course::Serve => {
+                let ignore_range = effects.ignores_range(&parts.headers);
+                let mut request = Request::from_parts(parts, body);
+                request.extensions_mut().insert(Passage { call: Arc::clone(&call), ignore_range });
+                self.serve(&call, request).await
+            }
+            Course::Answer(answer) => {
+                // A client that is still sending might miss the answer.
+                take_in(body).await?;
+                *answer
+            }
+            Course::Close => {
+                take_in(body).await?;
+                return Err(ticket.close());
+            }
+            Course::Stall => {
+                take_in(body).await?;
+                std::future::pending().await
+            }
         };
         if effects.loses_answer() {
             return Err(ticket.close());
         }
         let ticket = ticket.0.take().ok_or(Closed)?;
-        Ok(respond(&call, answer, effects, hang_up, ticket))
+        Ok(respond(&call, answer, &effects, hang_up, ticket))
     }
 
     async fn serve(&self, call: &Call, request: Request<Body>) -> Answer {
@@ -144,21 +149,21 @@ async fn take_in(body: Body) -> Result<Body, Closed> {
 fn respond(
     call: &Call,
     mut answer: Answer,
-    effects: Effects,
+    effects: &Effects,
     hang_up: Arc<HangUp>,
     ticket: Ticket,
 ) -> Response<AnswerBody> {
     if let Ok(id) = call.request_id().parse() {
         answer.headers.insert(REQUEST_ID, id);
     }
-    let (cut, hides_length) = (effects.cut(), effects.hides_length());
     effects.edit(&mut answer);
     let Answer { status, headers, mut body } = answer;
     if call.method == Method::HEAD || status == StatusCode::NOT_MODIFIED {
         body = Content::default();
     }
+    let cut = effects.cut(body.len());
     ticket.answered(status.as_u16(), (body.len() == 0).then_some(Finish::Sent));
-    let mut response = Response::new(AnswerBody::new(&body, cut, hang_up, ticket).hide_length(hides_length));
+    let mut response = Response::new(AnswerBody::new(&body, cut, hang_up, ticket).hide_length(effects.hides_length()));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response

@@ -63,7 +63,7 @@ impl Service {
             return Err(Failure::bad_request("KeyTooLongError", "Your key is too long"));
         }
         self.access.check_key(request.call.bucket(), key)?;
-        self.faults.check_key(request.call.operation, key)?;
+        self.faults.check_key(&request.call, key)?;
         bucket.remove(key);
         Ok(())
     }

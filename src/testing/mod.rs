@@ -61,7 +61,7 @@ mod write;
 mod xml;
 
 pub use self::builder::S3ServerBuilder;
-pub use self::fault::Fault;
+pub use self::fault::{Fault, FaultPlan, InjectedFault};
 pub use self::log::{Finish, LoggedRequest};
 pub use self::operation::Operation;
 pub use self::server::S3Server;

@@ -11,7 +11,7 @@ use super::builder::S3ServerBuilder;
 use super::conditions::WriteCondition;
 use super::connection::Shared;
 use super::content::Content;
-use super::fault::Fault;
+use super::fault::{FaultPlan, InjectedFault};
 use super::log::LoggedRequest;
 use super::object::Object;
 use super::service::Service;
@@ -233,9 +233,16 @@ impl S3Server {
         self.shared.gate.release();
     }
 
-    /// Adds a fault. It counts calls from now on, and those that are [held](Self::hold) now.
-    pub fn inject(&self, fault: Fault) {
-        self.shared.faults.inject(fault);
+    /// Adds a [`Fault`](super::Fault) or a [`FaultPlan`]. It counts calls from now on, and those that are [held](Self::hold) now.
+    ///
+    /// What comes back tells how often it happened; it may be dropped.
+    pub fn inject(&self, fault: impl Into<FaultPlan>) -> InjectedFault {
+        self.shared.faults.inject(fault.into())
+    }
+
+    /// How often faults happened so far, those counted that are over or removed.
+    pub fn faults_applied(&self) -> usize {
+        self.shared.faults.applied()
     }
 
     /// Removes all faults.

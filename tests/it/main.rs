@@ -24,6 +24,7 @@ mod environment;
 mod fault_table;
 mod faults;
 mod interop;
+mod killed;
 mod listing;
 mod metadata;
 mod metaflow_defects;

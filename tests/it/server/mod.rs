@@ -15,6 +15,7 @@ mod copies;
 mod deletes;
 mod discarded;
 mod encryption;
+mod faults;
 
 /// A server that takes unsigned requests, and a plain HTTP client.
 struct Raw {
