@@ -1,8 +1,8 @@
 //! The temporary directory of a scope: file names, and who keeps which file alive. Knows files and nothing of S3.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, IoSlice, Write as _};
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -18,9 +18,11 @@ mod close;
 mod locked;
 #[cfg(unix)]
 mod sweep;
+mod writer;
 
 pub(crate) use self::close::CLOSE_LIMIT;
 use self::locked::LockedDir;
+pub(crate) use self::writer::FileWriter;
 
 /// Where the files of a scope go. The directory is made at the first use.
 pub(crate) struct Scope {
@@ -58,8 +60,7 @@ pub(crate) struct FileLease {
 /// A file that is being written, under a name that no object shows. Dropping it removes the file.
 #[derive(Debug)]
 pub(crate) struct PartFile {
-    file: File,
-    size: u64,
+    writer: FileWriter,
     lease: FileLease,
     finished: PathBuf,
 }
@@ -177,41 +178,42 @@ impl Directory {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let name = format!("{number:x}-{}", name_tail(key));
         let path = self.path.join(format!("{name}{suffix}"));
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(&path).map_err(|error| io_error("could not make", &path, error))?;
+        let writer = FileWriter::create(&path)?;
         let lease = FileLease { path, size: 0, owned: AtomicBool::new(true), directory: Arc::clone(self) };
-        Ok(PartFile { file, size: 0, lease, finished: self.path.join(name) })
+        Ok(PartFile { writer, lease, finished: self.path.join(name) })
     }
 }
 
 impl PartFile {
     /// Writes at the end. Blocks.
     pub(crate) fn append(&mut self, chunks: &[Bytes]) -> Result<()> {
-        let mut slices: Vec<IoSlice<'_>> = chunks.iter().map(|chunk| IoSlice::new(chunk)).collect();
-        let mut rest = &mut slices[..];
-        // Skips empty chunks, which a write of 0 bytes could not tell from a full disk.
-        IoSlice::advance_slices(&mut rest, 0);
-        while !rest.is_empty() {
-            match self.file.write_vectored(rest) {
-                Ok(0) => return Err(io_error("could not write", &self.lease.path, io::ErrorKind::WriteZero.into())),
-                Ok(written) => {
-                    self.size += written as u64;
-                    IoSlice::advance_slices(&mut rest, written);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(io_error("could not write", &self.lease.path, error)),
-            }
+        self.writer.append(chunks)
+    }
+
+    /// For [writers](FileWriter::open_at) of its parts.
+    pub(crate) fn path(&self) -> &Path {
+        &self.lease.path
+    }
+
+    /// As [`finish`](Self::finish), when others have written it, to this size. Blocks.
+    pub(crate) fn finish_of_parts(mut self, size: u64) -> Result<FileLease> {
+        let there = self.writer.file_len()?;
+        if there != size {
+            let problem = format!("{} has {there} bytes in place of {size}", self.lease.path.display());
+            return Err(Error::new(ErrorKind::Io, problem));
         }
-        Ok(())
+        self.lease.size = size;
+        self.rename()
     }
 
     /// Gives the file its own name. Blocks.
-    pub(crate) fn finish(self) -> Result<FileLease> {
-        let finished = self.finished.clone();
-        let mut lease = self.into_lease();
+    pub(crate) fn finish(mut self) -> Result<FileLease> {
+        self.lease.size = self.writer.written();
+        self.rename()
+    }
+
+    fn rename(self) -> Result<FileLease> {
+        let Self { writer: _, mut lease, finished } = self;
         let directory = Arc::clone(&lease.directory);
         // A name that appears while the directory is being removed would keep it from going.
         let temp = directory.temp.read().unwrap_or_else(PoisonError::into_inner);
@@ -224,8 +226,8 @@ impl PartFile {
     }
 
     fn into_lease(self) -> FileLease {
-        let Self { file: _, size, mut lease, finished: _ } = self;
-        lease.size = size;
+        let Self { writer, mut lease, finished: _ } = self;
+        lease.size = writer.written();
         lease
     }
 }

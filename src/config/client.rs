@@ -2,7 +2,10 @@
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::sync::Semaphore;
 
 use super::credentials::Credentials;
 use super::endpoint::parse_endpoint;
@@ -16,6 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::retry::{Retries, RetryPolicy};
 use crate::s3::{Client, ClientParts};
 use crate::store::{CaCertificates, CredentialSource, Store, StoreConfig, TlsRoots, TransportConfig};
+use crate::transfer::EXTRA_PARTS;
 
 /// Metaflow's `S3_WORKER_COUNT`.
 const DEFAULT_CONCURRENCY: usize = 64;
@@ -314,6 +318,7 @@ impl ClientBuilder {
             tmproot,
             runs: RunSettings::read(self.datatools_s3root, environment)?,
             workers: Workers::new(),
+            extra_parts: Arc::new(Semaphore::new(EXTRA_PARTS)),
         }))
     }
 }
