@@ -39,8 +39,8 @@ const DEFAULT_REGION: &str = "us-east-1";
 /// | [`tmproot`](Self::tmproot) | `METAFLOW_TEMPDIR` | the system's temporary directory |
 /// | [`datatools_s3root`](Self::datatools_s3root) | `METAFLOW_DATATOOLS_S3ROOT`, `METAFLOW_DATASTORE_SYSROOT_S3` | none |
 /// | [`retries`](Self::retries) | `METAFLOW_S3_RETRY_COUNT` | 7 |
-/// | [`part_size`](Self::part_size) | | 8 MiB, growing with the value |
 /// | [`RetryPolicy::throttled_retries`] | `METAFLOW_S3_TRANSIENT_RETRY_COUNT` | 20 |
+/// | [`part_size`](Self::part_size) | | 8 MiB, growing with the value |
 /// | [`connect_timeout`](Self::connect_timeout) | | 5 s |
 /// | [`idle_timeout`](Self::idle_timeout) | | 20 s |
 /// | [`tls_roots`](Self::tls_roots) | `METAFLOW_S3_VERIFY_CERTIFICATE`; `SSL_CERT_FILE`, `SSL_CERT_DIR` | the platform's |
@@ -89,8 +89,8 @@ pub struct ClientBuilder {
     encryption: Option<Encryption>,
     tmproot: Option<PathBuf>,
     retries: Option<u32>,
-    part_size: Option<u64>,
     retry_policy: Option<RetryPolicy>,
+    part_size: Option<u64>,
     connect_timeout: Option<Duration>,
     idle_timeout: Option<Duration>,
     tls_roots: Option<TlsRoots>,
@@ -294,13 +294,10 @@ impl ClientBuilder {
                 .number("METAFLOW_S3_WORKER_COUNT", "a whole number of at least 1")?
                 .map_or(DEFAULT_CONCURRENCY, NonZeroUsize::get),
         };
-        let policy = match self.retry_policy {
-            Some(policy) => policy,
-            None => retry_policy_of(environment)?,
-        };
-        let policy = match self.retries {
-            Some(retries) => policy.retries(retries).throttled_retries(retries),
-            None => policy,
+        let policy = match (self.retry_policy, self.retries) {
+            (policy, Some(retries)) => policy.unwrap_or_default().retries(retries).throttled_retries(retries),
+            (Some(policy), None) => policy,
+            (None, None) => retry_policy_of(environment)?,
         };
         let tmproot = match self.tmproot {
             Some(directory) => directory,
@@ -377,7 +374,7 @@ mod tests {
         let client = built(&variables).unwrap();
         assert_eq!(
             (client.parts().concurrency, client.parts().retries.policy()),
-            (4, &RetryPolicy::default().retries(2).throttled_retries(2))
+            (4, &RetryPolicy::default().retries(2))
         );
         assert_eq!(client.parts().tmproot, PathBuf::from("/somewhere"));
         let client = Client::builder().concurrency(5).build_in(&environment(&variables)).unwrap();

@@ -12,16 +12,20 @@ pub(super) struct Budget {
     bucket: Mutex<Bucket>,
 }
 
+/// Whole numbers, so that small parts add up.
+const TOKEN: u64 = 1_000_000;
+
 #[derive(Debug)]
 struct Bucket {
-    tokens: f64,
-    /// When `tokens` was right; `None` while the bucket is full since the beginning.
+    /// In millionths.
+    tokens: u64,
+    /// When `tokens` was right; `None` before the first one is taken.
     filled: Option<Instant>,
 }
 
 impl Budget {
     pub(super) fn new(allowance: Allowance) -> Self {
-        Self { allowance, bucket: Mutex::new(Bucket { tokens: f64::from(allowance.capacity), filled: None }) }
+        Self { allowance, bucket: Mutex::new(Bucket { tokens: TOKEN * u64::from(allowance.capacity), filled: None }) }
     }
 
     /// Takes a token for a retry; false when there is none.
@@ -30,22 +34,19 @@ impl Budget {
         let now = Instant::now();
         let passed = bucket.filled.map_or(0.0, |filled| now.duration_since(filled).as_secs_f64());
         bucket.filled = Some(now);
-        bucket.tokens = self.at_most(bucket.tokens + passed * self.allowance.per_second);
-        let there = bucket.tokens >= 1.0;
-        if there {
-            bucket.tokens -= 1.0;
-        }
-        there
+        self.add(&mut bucket, (passed * self.allowance.per_second * TOKEN as f64).round() as u64);
+        let Some(left) = bucket.tokens.checked_sub(TOKEN) else { return false };
+        bucket.tokens = left;
+        true
     }
 
     /// For retries that led to a success.
     pub(super) fn give_back(&self, tokens: u32) {
-        let mut bucket = self.bucket();
-        bucket.tokens = self.at_most(bucket.tokens + f64::from(tokens));
+        self.add(&mut self.bucket(), TOKEN * u64::from(tokens));
     }
 
-    fn at_most(&self, tokens: f64) -> f64 {
-        tokens.min(f64::from(self.allowance.capacity))
+    fn add(&self, bucket: &mut Bucket, tokens: u64) {
+        bucket.tokens = bucket.tokens.saturating_add(tokens).min(TOKEN * u64::from(self.allowance.capacity));
     }
 
     fn bucket(&self) -> MutexGuard<'_, Bucket> {

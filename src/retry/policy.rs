@@ -69,7 +69,7 @@ impl Default for RetryPolicy {
             throttled_floor: Duration::from_millis(500),
             longest_retry_after: Duration::from_secs(30),
             // With the idle timeout of an attempt that begins just before it, under a minute.
-            deadline: Some(Duration::from_secs(30)),
+            deadline: Some(Duration::from_secs(20)),
             budget: Some(Allowance { capacity: 500, per_second: 10.0 }),
         }
     }
@@ -144,7 +144,7 @@ impl RetryPolicy {
         self
     }
 
-    /// No attempt begins when the request has not got on for so long. Default: 30 s.
+    /// No attempt begins when attempts have failed for so long. Default: 20 s.
     ///
     /// An attempt under way is not ended by it; that is what the [idle timeout](crate::ClientBuilder::idle_timeout) is for, so
     /// the longest time without a byte is the sum of both. Waiting as a throttling server asks for does not count: it is

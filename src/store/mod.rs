@@ -332,6 +332,10 @@ impl ObjectHead {
     fn read(response: &ResponseHead) -> Result<Self, Failure> {
         let ResponseHead { status, headers } = response;
         let malformed = |problem| Failure::new(FailureKind::Malformed, problem);
+        // S3 sends both. A page that something in between shows with a 200 must not become the object.
+        if !headers.contains_key(header::ETAG) && !headers.contains_key(header::LAST_MODIFIED) {
+            return Err(malformed("an answer without ETag and Last-Modified is not one of S3"));
+        }
         let (size, range) = if *status == StatusCode::PARTIAL_CONTENT {
             let (range, size) = text(headers, header::CONTENT_RANGE.as_str())
                 .as_deref()

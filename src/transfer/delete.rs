@@ -83,7 +83,10 @@ impl Batch<'_> {
             // One that is throttled makes all of them wait.
             let slowest = again.iter().map(|(_, failure)| failure);
             let slowest = slowest.max_by_key(|failure| failure.retryability() == Retryability::Throttled);
-            let Some(slowest) = slowest.cloned() else { break };
+            let Some(slowest) = slowest.cloned() else {
+                retry.succeeded();
+                break;
+            };
             if retry.wait(slowest).await.is_ok() {
                 places.extend(again.into_iter().map(|(place, _)| place));
             } else {

@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use s3flow::testing::S3Server;
-use s3flow::{Client, ClientBuilder};
+use s3flow::{Client, ClientBuilder, RetryPolicy};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::cases::{self, Place};
-use crate::support::split_mix;
+use crate::support::{seed, split_mix};
 
 /// Forwards connections to another address, and breaks some of them by seed.
 pub(crate) struct BrokenWire {
@@ -162,12 +162,8 @@ async fn embedded(case: &str) -> (S3Server, BrokenWire, Place) {
 
 /// As patient as such a wire needs.
 pub(crate) fn patient(builder: ClientBuilder, idle: Duration) -> Client {
-    builder.use_proxy(false).idle_timeout(idle).retries(20).build().unwrap()
-}
-
-/// `S3FLOW_SEED`, or the usual one.
-pub(crate) fn seed() -> u64 {
-    std::env::var("S3FLOW_SEED").map_or(1, |seed| seed.parse().expect("S3FLOW_SEED is a number"))
+    let policy = RetryPolicy::patient().retries(20).longest_wait(Duration::from_secs(1));
+    builder.use_proxy(false).idle_timeout(idle).retry_policy(policy).build().unwrap()
 }
 
 macro_rules! through_a_broken_wire {

@@ -345,6 +345,19 @@ async fn credentials_that_have_expired_are_not_accepted() {
     }
 }
 
+#[tokio::test]
+async fn a_page_in_place_of_an_object_is_refused() {
+    let fixture = Fixture::new().await;
+    fixture.server.put_object("bucket", "k", "text");
+    for fault in [Fault::html(200), Fault::error_in_200("InternalError")] {
+        fixture.server.inject(fault.times(2));
+        for error in [fixture.s3.get("k").await.unwrap_err(), fixture.s3.info("k").await.unwrap_err()] {
+            assert_eq!((error.kind(), error.attempts()), (ErrorKind::Unsupported, 1), "{error}");
+        }
+    }
+    assert_eq!(fixture.files(), 0);
+}
+
 /// A server that answers every request with these bytes and hangs up; its endpoint.
 async fn answering(answer: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

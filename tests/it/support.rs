@@ -104,3 +104,8 @@ pub(crate) fn split_mix(state: u64) -> u64 {
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 31)
 }
+
+/// `S3FLOW_SEED`, or the usual one.
+pub(crate) fn seed() -> u64 {
+    std::env::var("S3FLOW_SEED").map_or(1, |seed| seed.parse().expect("S3FLOW_SEED is a number"))
+}
