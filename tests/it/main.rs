@@ -8,6 +8,7 @@
 mod shell;
 mod support;
 
+mod aborts;
 mod ambiguity;
 mod bad_input;
 mod broken_wire;
