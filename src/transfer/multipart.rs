@@ -231,6 +231,25 @@ fn composite_etag(parts: &[UploadedPart]) -> Option<String> {
 mod tests {
     use super::*;
 
+    #[cfg(feature = "testing")]
+    #[tokio::test]
+    async fn an_upload_that_nobody_waits_for_is_not_tried_again() {
+        use crate::testing::{Fault, Operation, S3Server};
+
+        let server = S3Server::start().await.unwrap();
+        let s3 = server.client_builder().build().unwrap().s3().s3root("s3://bucket").build().unwrap();
+        let busy = Fault::status(503, "SlowDown").operation(Operation::CreateMultipartUpload);
+        server.inject(busy);
+        let put = tokio::spawn(s3.put("k", vec![1; 17 << 20]).into_future());
+        server.wait_until(|log| log.first().is_some_and(|request| request.finish().is_some())).await;
+        put.abort();
+        assert!(put.await.unwrap_err().is_cancelled());
+        let aborts = &s3.engine().aborts;
+        aborts.close();
+        aborts.wait().await;
+        assert_eq!(server.log().len(), 1);
+    }
+
     #[test]
     fn the_etag_of_parts_is_the_digest_of_their_digests() {
         let part = |number: u32, etag: &str| UploadedPart { number, etag: format!("\"{etag}\"") };

@@ -162,3 +162,31 @@ fn too_long(length: &str) -> Error {
         format!("the value has {length}; the 10,000 parts of an upload cannot hold it"),
     )
 }
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use futures::StreamExt as _;
+
+    use super::*;
+    use crate::testing::{Operation, S3Server};
+
+    #[tokio::test]
+    async fn a_stream_that_10_000_parts_cannot_hold_ends_before_one_more_is_sent() {
+        let server = S3Server::start().await.unwrap();
+        let s3 = server.client_builder().build().unwrap().s3().s3root("s3://bucket").build().unwrap();
+        let address = s3.root().object("k").unwrap();
+        // S3 takes no parts of a byte; it says so when they are put together.
+        let plan = Plan::of_unknown(Some(1));
+        let stream = futures::stream::iter(std::iter::repeat_n(Bytes::from_static(&[7; 100]), 101)).map(Ok).boxed();
+        let mut reading = Reading::begin(Source::Stream(stream)).await.unwrap();
+        let create = create(&address.location, &ObjectHeaders::default());
+        let mut assembly = Assembly::begin(s3.engine(), create).await.unwrap();
+        let handed_over = hand_over(&mut assembly, plan, &mut reading, Bytes::new()).await;
+        let Err(Stopped::Local(error)) = assembly.end(handed_over, None).await else { panic!("it was not refused") };
+        assert_eq!(error.kind(), ErrorKind::InvalidObject);
+        assert!(error.to_string().contains("more than 10000 bytes") && error.to_string().contains("10,000 parts"));
+        let parts = server.log().iter().filter(|request| request.operation() == Operation::UploadPart).count();
+        assert!(parts <= 10_000, "{parts}");
+        assert!(server.multipart_uploads("bucket").is_empty());
+    }
+}

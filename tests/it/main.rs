@@ -9,6 +9,7 @@ mod shell;
 mod support;
 
 mod abandoned;
+mod aborts;
 mod ambiguity;
 mod bad_input;
 mod broken_wire;
