@@ -408,7 +408,9 @@ async fn a_copy_whose_answer_was_lost_is_looked_up() {
         ("failed late", vec![Fault::error_in_200("InternalError").operation(Operation::CopyObject)]),
     ] {
         for source in [S3GetObject::new("source"), pinned()] {
-            faults.iter().for_each(|fault| fixture.server.inject(fault.clone()));
+            for fault in &faults {
+                fixture.server.inject(fault.clone());
+            }
             let receipt = fixture.s3.copy(source, "copy").await.unwrap();
             assert_eq!(receipt.outcome(), PutOutcome::Stored, "{what}");
             assert_eq!(fixture.server.object("bucket", "copy").unwrap(), "text", "{what}");
