@@ -8,8 +8,8 @@ use hyper::service::service_fn;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use super::body::{HangUp, Socket};
 use super::connection::Shared;
+use super::socket::{HangUp, Socket, reset};
 
 /// Runs until it is aborted; its connections end with it.
 pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
@@ -17,6 +17,8 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
+                // Here, where connections come one after the other.
+                Ok((stream, _)) if shared.faults.refuse() => reset(&stream),
                 Ok((stream, _)) => {
                     connections.spawn(connect(stream, Arc::clone(&shared)));
                 }

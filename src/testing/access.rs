@@ -12,6 +12,7 @@ use s3s::{S3Error, S3ErrorCode, S3Result};
 
 use super::answer::Failure;
 use super::call::Call;
+use super::clock::Clock;
 use super::sync::lock;
 
 /// The keys of the server's one user, for the verification of signatures.
@@ -48,14 +49,15 @@ impl S3Auth for User {
 pub(super) struct Access {
     pub(super) anonymous: bool,
     pub(super) region: String,
+    clock: Clock,
     /// Saves requests the lock while nothing is denied.
     any_denied: AtomicBool,
     denied: Mutex<BTreeSet<(String, String)>>,
 }
 
 impl Access {
-    pub(super) fn new(anonymous: bool, region: String) -> Self {
-        Self { anonymous, region, any_denied: AtomicBool::new(false), denied: Mutex::default() }
+    pub(super) fn new(anonymous: bool, region: String, clock: Clock) -> Self {
+        Self { anonymous, region, clock, any_denied: AtomicBool::new(false), denied: Mutex::default() }
     }
 
     pub(super) fn deny(&self, bucket: &str, key: &str) {
@@ -71,7 +73,7 @@ impl Access {
         Ok(())
     }
 
-    /// Checks what a correct signature leaves open: that there is one, that it is for this region, and that it
+    /// Checks what a correct signature leaves open: that there is one, that it is for this region and of this time, and that it
     /// covers every header that S3 acts upon.
     pub(super) fn check(
         &self,
@@ -83,6 +85,7 @@ impl Access {
         if credentials.is_none() {
             return if self.anonymous { Ok(()) } else { Err(Failure::access_denied()) };
         }
+        self.clock.check(call, headers)?;
         // A signature of version 2 names neither.
         let Some(region) = region else { return Ok(()) };
         if region != self.region {

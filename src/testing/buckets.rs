@@ -137,7 +137,7 @@ impl Service {
 
     pub(super) fn create_bucket(&self, request: &Request) -> Result<Answer, Failure> {
         let bucket = request.call.bucket();
-        if !self.store.create_bucket(bucket) {
+        if !self.store.create_bucket(bucket, self.clock.moment()) {
             return Err(Failure::new(
                 StatusCode::CONFLICT,
                 "BucketAlreadyOwnedByYou",

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::S3ServiceBuilder;
 use tokio::net::TcpListener;
 
 use super::accept::accept;
 use super::access::{Access, User};
+use super::clock::Clock;
 use super::connection::Shared;
 use super::fault::Faults;
 use super::log::Log;
@@ -47,6 +49,7 @@ pub struct S3ServerBuilder {
     max_copy_size: u64,
     conditional_writes: bool,
     conditional_completes: bool,
+    clock_offset: i64,
 }
 
 impl Default for S3ServerBuilder {
@@ -67,6 +70,7 @@ impl Default for S3ServerBuilder {
             max_copy_size: MAX_COPY,
             conditional_writes: true,
             conditional_completes: true,
+            clock_offset: 0,
         }
     }
 }
@@ -155,6 +159,13 @@ impl S3ServerBuilder {
         self
     }
 
+    /// By how many seconds the server's clock is fast, or slow when negative; see
+    /// [`set_clock_offset`](S3Server::set_clock_offset). The default is 0.
+    pub fn clock_offset(mut self, seconds: i64) -> Self {
+        self.clock_offset = seconds;
+        self
+    }
+
     /// Starts the server.
     ///
     /// # Errors
@@ -178,23 +189,27 @@ impl S3ServerBuilder {
             max_copy_size,
             conditional_writes,
             conditional_completes,
+            clock_offset,
         } = self;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let endpoint = format!("http://{}", listener.local_addr()?);
+        let clock = Clock::default();
+        clock.set(clock_offset);
         let store = Arc::new(Store::default());
         if buckets.is_empty() {
             buckets.push("bucket".to_owned());
         }
         for bucket in &buckets {
-            store.create_bucket(bucket);
+            store.create_bucket(bucket, clock.moment());
         }
         let etags = if md5 { Etags::Md5 } else { Etags::Checksum };
-        let access = Arc::new(Access::new(anonymous, region));
+        let access = Arc::new(Access::new(anonymous, region, clock.clone()));
         let faults = Arc::new(Faults::default());
         let service = Arc::new(Service {
             store,
             access,
             faults: Arc::clone(&faults),
+            clock: clock.clone(),
             page_size,
             etags,
             keep_content: !discard_content,
@@ -206,7 +221,9 @@ impl S3ServerBuilder {
         let mut s3 = S3ServiceBuilder::new(Door(Arc::clone(&service)));
         s3.set_route(Door(Arc::clone(&service)));
         s3.set_auth(user.clone());
+        s3.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config()))));
         let shared = Arc::new(Shared {
+            service: Arc::clone(&service),
             log: Arc::new(Log::new(log)),
             gate: Gate::new(),
             faults,
@@ -218,6 +235,13 @@ impl S3ServerBuilder {
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared))).abort_handle();
         Ok(S3Server { shared, service, user, accepting })
     }
+}
+
+/// The server has a clock of its own, and looks at times itself.
+fn config() -> S3Config {
+    let mut config = S3Config::default();
+    config.presigned_url_max_skew_time_secs = u32::MAX;
+    config
 }
 
 impl fmt::Debug for S3ServerBuilder {
@@ -235,6 +259,7 @@ impl fmt::Debug for S3ServerBuilder {
             max_copy_size,
             conditional_writes,
             conditional_completes,
+            clock_offset,
         } = self;
         f.debug_struct("S3ServerBuilder")
             .field("buckets", buckets)
@@ -250,6 +275,7 @@ impl fmt::Debug for S3ServerBuilder {
             .field("max_copy_size", max_copy_size)
             .field("conditional_writes", conditional_writes)
             .field("conditional_completes", conditional_completes)
+            .field("clock_offset", clock_offset)
             .finish()
     }
 }

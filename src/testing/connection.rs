@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::BytesMut;
+use http::header::DATE;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -12,16 +14,19 @@ use s3s::Body;
 use s3s::service::S3Service;
 
 use super::answer::{Answer, Failure, REQUEST_ID};
-use super::body::{AnswerBody, HangUp};
+use super::body::AnswerBody;
 use super::call::Call;
 use super::content::Content;
 use super::fault::{Course, Effects, Faults};
 use super::log::{Finish, Log, Ticket};
-use super::service::Passage;
+use super::service::{Passage, Service};
+use super::socket::HangUp;
 use super::sync::{Connections, Gate};
+use super::time::http_date;
 
 /// What all connections of a server share.
 pub(super) struct Shared {
+    pub(super) service: Arc<Service>,
     pub(super) log: Arc<Log>,
     pub(super) gate: Gate,
     pub(super) faults: Arc<Faults>,
@@ -48,7 +53,11 @@ impl std::error::Error for Closed {}
 struct Unanswered(Option<Ticket>);
 
 impl Unanswered {
-    fn close(mut self) -> Closed {
+    /// Ends without an answer, after a stall.
+    async fn end(mut self, course: Course) -> Closed {
+        if let Course::Stall(cleared) = course {
+            cleared.wait().await;
+        }
         if let Some(ticket) = self.0.take() {
             ticket.finished(Finish::Cut);
         }
@@ -89,32 +98,72 @@ impl Shared {
             tokio::time::sleep(self.latency).await;
         }
 
-        let answer = match effects.course(&call) {
+        if effects.resets() {
+            hang_up.with_reset();
+        }
+        if let Some(bytes) = effects.request_cut() {
+            let (read, whole) = take_up_to(body, bytes).await?;
+            if !whole {
+                return Err(ticket.end(effects.cut_request()).await);
+            }
+            body = read;
+        }
+        if let Some(replacement) = effects.replacement(&call) {
+            self.service.put_plain(call.bucket(), call.key(), replacement);
+        }
+
+        let answer = match effects.instead(&call, self.service.clock.now()) {
             Course::Serve => {
                 let ignore_range = effects.ignores_range(&parts.headers);
                 let mut request = Request::from_parts(parts, body);
                 request.extensions_mut().insert(Passage { call: Arc::clone(&call), ignore_range });
-                self.serve(&call, request).await
+                let answer = self.serve(&call, request).await;
+                match effects.afterwards(&call, answer.status, self.service.clock.now()) {
+                    Course::Serve => answer,
+                    Course::Answer(other) => *other,
+                    course => return Err(ticket.end(course).await),
+                }
             }
+            // A client that is still sending might miss an answer.
             Course::Answer(answer) => {
-                // A client that is still sending might miss the answer.
                 take_in(body).await?;
                 *answer
             }
-            Course::Close => {
+            course => {
                 take_in(body).await?;
-                return Err(ticket.close());
-            }
-            Course::Stall => {
-                take_in(body).await?;
-                std::future::pending().await
+                return Err(ticket.end(course).await);
             }
         };
-        if effects.loses_answer() {
-            return Err(ticket.close());
-        }
         let ticket = ticket.0.take().ok_or(Closed)?;
-        Ok(respond(&call, answer, &effects, hang_up, ticket))
+        Ok(self.respond(&call, answer, &effects, hang_up, ticket))
+    }
+
+    fn respond(
+        &self,
+        call: &Call,
+        mut answer: Answer,
+        effects: &Effects,
+        hang_up: Arc<HangUp>,
+        ticket: Ticket,
+    ) -> Response<AnswerBody> {
+        if let Ok(id) = call.request_id().parse() {
+            answer.headers.insert(REQUEST_ID, id);
+        }
+        let clock = &self.service.clock;
+        if !clock.is_right() {
+            answer.headers.entry(DATE).or_insert_with(|| http_date(clock.now()));
+        }
+        if call.method == Method::HEAD || answer.status == StatusCode::NOT_MODIFIED {
+            answer.body = Content::default();
+        }
+        effects.change(call, &mut answer, clock.now());
+        let delivery = effects.deliver(call, &mut answer);
+        let Answer { status, headers, body } = answer;
+        ticket.answered(status.as_u16(), (body.len() == 0).then_some(Finish::Sent));
+        let mut response = Response::new(AnswerBody::new(&body, delivery, hang_up, ticket));
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        response
     }
 
     async fn serve(&self, call: &Call, request: Request<Body>) -> Answer {
@@ -146,25 +195,16 @@ async fn take_in(body: Body) -> Result<Body, Closed> {
     }
 }
 
-fn respond(
-    call: &Call,
-    mut answer: Answer,
-    effects: &Effects,
-    hang_up: Arc<HangUp>,
-    ticket: Ticket,
-) -> Response<AnswerBody> {
-    if let Ok(id) = call.request_id().parse() {
-        answer.headers.insert(REQUEST_ID, id);
+/// Reads this many bytes of a body, and all of it when there are no more. `false` with what was not read otherwise: hyper would go
+/// on reading if nobody held it.
+async fn take_up_to(mut body: Body, bytes: u64) -> Result<(Body, bool), Closed> {
+    let mut taken = BytesMut::new();
+    while taken.len() as u64 <= bytes {
+        match body.frame().await {
+            None => return Ok((taken.freeze().into(), true)),
+            Some(Ok(frame)) => taken.extend_from_slice(frame.data_ref().map(|data| &**data).unwrap_or_default()),
+            Some(Err(_)) => return Err(Closed),
+        }
     }
-    effects.edit(&mut answer);
-    let Answer { status, headers, mut body } = answer;
-    if call.method == Method::HEAD || status == StatusCode::NOT_MODIFIED {
-        body = Content::default();
-    }
-    let cut = effects.cut(body.len());
-    ticket.answered(status.as_u16(), (body.len() == 0).then_some(Finish::Sent));
-    let mut response = Response::new(AnswerBody::new(&body, cut, hang_up, ticket).hide_length(effects.hides_length()));
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    response
+    Ok((body, false))
 }

@@ -115,18 +115,27 @@ impl Position {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
     use crate::testing::conditions::WriteCondition;
     use crate::testing::content::Content;
     use crate::testing::object::Etags;
     use crate::testing::store::Store;
+    use crate::testing::time::Moment;
+
+    fn now() -> Moment {
+        Moment::at(SystemTime::now())
+    }
 
     fn bucket(keys: &[&str]) -> Arc<Bucket> {
         let store = Store::default();
-        store.create_bucket("bucket");
+        store.create_bucket("bucket", now());
         let bucket = store.bucket("bucket").unwrap();
         for key in keys {
-            bucket.put(key, Arc::new(Object::plain(Content::default(), Etags::Md5)), &WriteCondition::None).unwrap();
+            bucket
+                .put(key, Arc::new(Object::plain(Content::default(), Etags::Md5, now())), &WriteCondition::None)
+                .unwrap();
         }
         bucket
     }

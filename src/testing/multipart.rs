@@ -15,7 +15,6 @@ use super::object::Attributes;
 use super::receive::{Incoming, Received};
 use super::service::{Request, Service};
 use super::store::{Part, Upload};
-use super::time::Moment;
 use super::write::insert_etag;
 use super::xml::Xml;
 
@@ -27,7 +26,8 @@ impl Service {
         let encryption = attributes.encryption.asked_for();
         let id = self.store.upload_id();
         let key = request.call.key();
-        let upload = Upload { key: key.to_owned(), initiated: Moment::now(), attributes, plan, parts: BTreeMap::new() };
+        let upload =
+            Upload { key: key.to_owned(), initiated: self.clock.moment(), attributes, plan, parts: BTreeMap::new() };
         bucket.create_upload(id.clone(), upload);
         let mut xml = Xml::new("InitiateMultipartUploadResult");
         xml.element("Bucket", request.call.bucket());
@@ -42,7 +42,7 @@ impl Service {
     pub(super) async fn upload_part(&self, request: &Request, body: Incoming) -> Result<Answer, Failure> {
         let Received { content, digest, checksum } =
             body.content(&request.headers, self.etags, self.keep_content).await?;
-        let part = Part::new(content, digest, checksum.clone());
+        let part = Part::new(content, digest, checksum.clone(), self.clock.moment());
         let etag = part.etag();
         let mut answer = self.put_part(request, part)?;
         insert_etag(&mut answer.headers, &etag);
@@ -58,7 +58,7 @@ impl Service {
             Some(range) => copy_range(range, size)?,
         };
         self.check_copy_size(range.end - range.start)?;
-        let part = Part::copied(source.content.slice(range), self.etags);
+        let part = Part::copied(source.content.slice(range), self.etags, self.clock.moment());
         let mut xml = Xml::new("CopyPartResult");
         xml.element("LastModified", &part.modified.iso);
         xml.element("ETag", &part.etag());
@@ -98,7 +98,7 @@ impl Service {
             }
         }
         let key = request.call.key();
-        let object = bucket.complete(key, upload_id(request), &parts, &condition)?;
+        let object = bucket.complete(key, upload_id(request), &parts, &condition, self.clock.moment())?;
         let mut xml = Xml::new("CompleteMultipartUploadResult");
         let location = format!("{}/{}/{}", self.endpoint, request.call.bucket(), url_encode(key).replace('+', "%20"));
         xml.element("Location", &location);

@@ -37,8 +37,8 @@ impl Object {
         attributes: Attributes,
         checksum: Option<Checksum>,
         parts: Vec<u64>,
+        modified: Moment,
     ) -> Self {
-        let modified = Moment::now();
         let mut headers = attributes.headers.clone();
         headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         headers.insert(LAST_MODIFIED, modified.http.clone());
@@ -62,10 +62,10 @@ impl Object {
     }
 
     /// An object as a plain PUT without headers makes it.
-    pub(super) fn plain(content: Content, etags: Etags) -> Self {
+    pub(super) fn plain(content: Content, etags: Etags, modified: Moment) -> Self {
         let checksum = Checksum::of(&content);
         let etag = quoted(&etags.digest(&content, &checksum));
-        Self::new(content, etag, Attributes::default(), Some(checksum), Vec::new())
+        Self::new(content, etag, Attributes::default(), Some(checksum), Vec::new(), modified)
     }
 }
 

@@ -8,16 +8,14 @@ use tokio::task::AbortHandle;
 
 use super::access::User;
 use super::builder::S3ServerBuilder;
-use super::conditions::WriteCondition;
 use super::connection::Shared;
-use super::content::Content;
 use super::fault::{FaultPlan, InjectedFault};
 use super::log::LoggedRequest;
-use super::object::Object;
 use super::service::Service;
 use super::store::Upload;
 use super::stored::StoredObject;
 use super::time::Moment;
+use super::upload::StoredUpload;
 
 /// An S3 server inside this process, on a port of its own on `127.0.0.1`.
 ///
@@ -87,19 +85,14 @@ impl S3Server {
 
     /// Creates a bucket, if it does not exist.
     pub fn create_bucket(&self, bucket: &str) {
-        self.service.store.create_bucket(bucket);
+        self.service.store.create_bucket(bucket, self.service.clock.moment());
     }
 
     /// Stores an object, in place of any that was there. Creates the bucket when it is missing.
     ///
     /// The bytes are kept as they are, without a copy.
     pub fn put_object(&self, bucket: &str, key: &str, body: impl Into<Bytes>) {
-        self.service.store.create_bucket(bucket);
-        let object = Object::plain(Content::from(body.into()), self.service.etags);
-        if let Some(bucket) = self.service.store.find(bucket) {
-            // Without a condition, nothing can refuse it.
-            let _ = bucket.put(key, Arc::new(object), &WriteCondition::None);
-        }
+        self.service.put_plain(bucket, key, body.into());
     }
 
     /// An object with all that is stored about it, or `None` when there is no such object.
@@ -146,13 +139,36 @@ impl S3Server {
     /// # Ok(()) }
     /// ```
     pub fn abandon_upload(&self, bucket: &str, key: &str, age: Duration) -> String {
-        self.service.store.create_bucket(bucket);
+        self.service.store.create_bucket(bucket, self.service.clock.moment());
         let id = self.service.store.upload_id();
-        let begun = SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
+        let begun = self.service.clock.now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
         if let Some(bucket) = self.service.store.find(bucket) {
             bucket.create_upload(id.clone(), Upload::begun(key, Moment::at(begun)));
         }
         id
+    }
+
+    /// The multipart uploads of a bucket that are neither completed nor aborted, by key, then by age.
+    pub fn uploads(&self, bucket: &str) -> Vec<StoredUpload> {
+        let uploads = self.service.store.find(bucket).map(|bucket| bucket.uploads()).unwrap_or_default();
+        uploads.into_iter().map(|(id, upload)| StoredUpload::new(id, &upload)).collect()
+    }
+
+    /// Sets by how many seconds the server's clock is fast, or slow when negative.
+    ///
+    /// It goes by that clock in all it does: the `Date` of its answers, the times of what is stored, and what it makes
+    /// of signatures, which it refuses with `403 RequestTimeTooSkewed` when they are more than 15 minutes away, as S3
+    /// does. A client that learns the difference from `Date` gets on.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+    /// # let server = s3flow::testing::S3Server::start().await?;
+    /// // Everything that is stored is a day old now, by the server's clock.
+    /// server.set_clock_offset(86_400);
+    /// # Ok(()) }
+    /// ```
+    pub fn set_clock_offset(&self, seconds: i64) {
+        self.service.clock.set(seconds);
     }
 
     /// From now on, every request for this key is answered with `403 AccessDenied`. The key stays in listings.
@@ -240,12 +256,12 @@ impl S3Server {
         self.shared.faults.inject(fault.into())
     }
 
-    /// How often faults happened so far, those counted that are over or removed.
+    /// How often faults happened so far, of those that are over or [cleared](Self::clear_faults) too.
     pub fn faults_applied(&self) -> usize {
         self.shared.faults.applied()
     }
 
-    /// Removes all faults.
+    /// Removes all faults, and closes the connections that one of them stalls.
     pub fn clear_faults(&self) {
         self.shared.faults.clear();
     }

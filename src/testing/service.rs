@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{Extensions, HeaderMap, Method, StatusCode, Uri};
 use s3s::route::S3Route;
 use s3s::{Body, S3, S3Request, S3Response, S3Result};
@@ -11,9 +12,11 @@ use s3s::{Body, S3, S3Request, S3Response, S3Result};
 use super::access::Access;
 use super::answer::{Answer, Failure};
 use super::call::Call;
+use super::clock::Clock;
 use super::conditions::WriteCondition;
+use super::content::Content;
 use super::fault::Faults;
-use super::object::Etags;
+use super::object::{Etags, Object};
 use super::operation::Operation;
 use super::receive::Incoming;
 use super::store::{Bucket, Store};
@@ -24,6 +27,7 @@ pub(super) struct Service {
     pub(super) store: Arc<Store>,
     pub(super) access: Arc<Access>,
     pub(super) faults: Arc<Faults>,
+    pub(super) clock: Clock,
     pub(super) page_size: usize,
     pub(super) etags: Etags,
     pub(super) keep_content: bool,
@@ -95,6 +99,16 @@ impl Service {
             Operation::DeleteBucket => self.delete_bucket(request),
             Operation::GetBucketLocation => self.get_bucket_location(request),
             Operation::Other => Err(Failure::not_implemented()),
+        }
+    }
+
+    /// Stores an object without a request, in a bucket that is there then.
+    pub(super) fn put_plain(&self, bucket: &str, key: &str, body: Bytes) {
+        self.store.create_bucket(bucket, self.clock.moment());
+        let object = Object::plain(Content::from(body), self.etags, self.clock.moment());
+        if let Some(bucket) = self.store.find(bucket) {
+            // Without a condition, nothing can refuse it.
+            let _ = bucket.put(key, Arc::new(object), &WriteCondition::None);
         }
     }
 

@@ -29,7 +29,7 @@ pub(super) struct Store {
 
 impl Store {
     /// `false` when it was there already.
-    pub(super) fn create_bucket(&self, name: &str) -> bool {
+    pub(super) fn create_bucket(&self, name: &str, created: Moment) -> bool {
         if self.find(name).is_some() {
             return false;
         }
@@ -37,7 +37,7 @@ impl Store {
         match buckets.entry(name.to_owned()) {
             Entry::Occupied(_) => false,
             Entry::Vacant(vacant) => {
-                vacant.insert(Arc::new(Bucket::new()));
+                vacant.insert(Arc::new(Bucket::new(created)));
                 true
             }
         }
@@ -116,15 +116,15 @@ pub(super) struct Part {
 }
 
 impl Part {
-    pub(super) fn new(content: Content, digest: [u8; 16], checksum: Checksum) -> Self {
-        Self { content, digest, checksum, modified: Moment::now() }
+    pub(super) fn new(content: Content, digest: [u8; 16], checksum: Checksum, modified: Moment) -> Self {
+        Self { content, digest, checksum, modified }
     }
 
     /// A part copied from another object.
-    pub(super) fn copied(content: Content, etags: Etags) -> Self {
+    pub(super) fn copied(content: Content, etags: Etags, modified: Moment) -> Self {
         let checksum = Checksum::of(&content);
         let digest = etags.digest(&content, &checksum);
-        Self::new(content, digest, checksum)
+        Self::new(content, digest, checksum, modified)
     }
 
     pub(super) fn etag(&self) -> String {
@@ -133,8 +133,8 @@ impl Part {
 }
 
 impl Bucket {
-    fn new() -> Self {
-        Self { created: Moment::now(), contents: Mutex::default() }
+    fn new(created: Moment) -> Self {
+        Self { created, contents: Mutex::default() }
     }
 
     pub(super) fn get(&self, key: &str) -> Option<Arc<Object>> {
@@ -236,6 +236,7 @@ impl Bucket {
         id: &str,
         named: &[(u16, String)],
         condition: &WriteCondition,
+        now: Moment,
     ) -> Result<Arc<Object>, Failure> {
         let upload = self.upload(key, id)?;
         let parts = chosen_parts(&upload, named)?;
@@ -246,7 +247,7 @@ impl Bucket {
         let digest = md5(&Content::from(bytes::Bytes::from(digests)));
         let etag = format!("{}-{}\"", quoted(&digest).trim_end_matches('"'), parts.len());
         let lengths = parts.iter().map(|part| part.content.len()).collect();
-        let object = Arc::new(Object::new(content, etag, upload.attributes.clone(), checksum, lengths));
+        let object = Arc::new(Object::new(content, etag, upload.attributes.clone(), checksum, lengths, now));
 
         let mut contents = lock(&self.contents);
         // Another request may have completed or aborted it in the meantime.

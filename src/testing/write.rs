@@ -22,7 +22,14 @@ impl Service {
         let bucket = self.bucket(request)?;
         let condition = self.write_condition(request)?;
         let attributes = Attributes::of(&request.headers)?;
-        let object = Arc::new(Object::new(content, quoted(&digest), attributes, Some(checksum.clone()), Vec::new()));
+        let object = Arc::new(Object::new(
+            content,
+            quoted(&digest),
+            attributes,
+            Some(checksum.clone()),
+            Vec::new(),
+            self.clock.moment(),
+        ));
         bucket.put(request.call.key(), Arc::clone(&object), &condition)?;
         let mut answer = Answer { headers: object.attributes.encryption.asked_for(), ..Answer::default() };
         insert_etag(&mut answer.headers, &object.etag);
@@ -61,7 +68,7 @@ impl Service {
             }
         };
         let content = source.content.clone();
-        let copy = Arc::new(Object::new(content, etag, attributes, Some(checksum), Vec::new()));
+        let copy = Arc::new(Object::new(content, etag, attributes, Some(checksum), Vec::new(), self.clock.moment()));
         bucket.put(request.call.key(), Arc::clone(&copy), &condition)?;
         let mut xml = Xml::new("CopyObjectResult");
         xml.element("LastModified", &copy.modified.iso);

@@ -1,21 +1,38 @@
+use std::fmt;
+
+use bytes::Bytes;
+
 use super::canned::Canned;
+use super::damage::Damage;
 
 /// What happens to a call.
 #[derive(Debug, Clone)]
 pub(super) enum Action {
     /// The answer is the server's, but for its headers.
     Serve,
-    /// Nothing is carried out.
+    /// The one that happens to a connection, and to no request.
+    Refuse,
+    /// With these nothing is carried out, unless the fault says so.
     Answer(Canned),
     Close,
     Stall,
+    CutRequest {
+        bytes: u64,
+        then: Cut,
+    },
     /// With these the request is carried out.
-    LoseAnswer,
+    ReplaceObject(Replacement),
     IgnoreRange,
     CutAfter {
         bytes: u64,
         then: Cut,
     },
+    Trickle {
+        bytes_per_second: u64,
+    },
+    Damage(Damage),
+    /// The answer is the server's, after white space.
+    Late,
 }
 
 /// What happens where a body is cut.
@@ -23,4 +40,14 @@ pub(super) enum Action {
 pub(in crate::testing) enum Cut {
     Close,
     Stall,
+}
+
+/// The content of an object that takes another's place.
+#[derive(Clone)]
+pub(super) struct Replacement(pub(super) Bytes);
+
+impl fmt::Debug for Replacement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
 }

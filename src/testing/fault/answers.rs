@@ -1,5 +1,7 @@
 //! Answers that are not the server's, and headers that are not its own.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use http::header::{HeaderName, HeaderValue, RETRY_AFTER};
 
@@ -22,6 +24,32 @@ impl Fault {
     /// CopyObject fail late. The request is not carried out.
     pub fn error_in_200(code: impl Into<String>) -> Self {
         Self::answer(Canned::ErrorIn200 { code: code.into() })
+    }
+
+    /// Answers `403 RequestTimeTooSkewed`, with a `Date` this many seconds after the real one, or before it when negative: as a
+    /// server would whose clock is off, or that of the client. The request is not carried out.
+    ///
+    /// [`S3Server::set_clock_offset`](crate::testing::S3Server::set_clock_offset) moves the clock of the server itself: it
+    /// then carries out what is signed for the time that it believes in.
+    pub fn clock_skew(seconds: i64) -> Self {
+        Self::answer(Canned::ClockSkew { seconds })
+    }
+
+    /// Carries the request out and answers `412 PreconditionFailed`: what a conditional write sees whose first
+    /// answer was lost, and that was repeated on its way. A request that fails by itself is answered as ever.
+    pub fn precondition_failed_after_success() -> Self {
+        Self::status(412, "PreconditionFailed").carried_out()
+    }
+
+    /// Carries the request out first, where this fault would not. One that answers in place of the server
+    /// then hides a success; a request that fails by itself is answered as ever.
+    ///
+    /// `Fault::status(500, "InternalError").carried_out()` stores the object and denies it;
+    /// `Fault::close_before_answer().carried_out()` is [`lose_answer`](Self::lose_answer). It does not matter to
+    /// faults that carry the request out anyway, nor to [`refuse`](Self::refuse) and those that cut requests.
+    pub fn carried_out(mut self) -> Self {
+        self.carried_out = true;
+        self
     }
 
     /// Answers with this HTTP status and an HTML page, as a proxy or load balancer in between would.
@@ -74,6 +102,11 @@ impl Fault {
     /// Adds `Retry-After` with this number of seconds to the answer.
     pub fn retry_after(self, seconds: u64) -> Self {
         self.edit(HeaderEdit::Set(RETRY_AFTER, seconds.into()))
+    }
+
+    /// Adds `Retry-After` with an HTTP date to the answer: the time of the answer and this many seconds.
+    pub fn retry_after_date(self, seconds: u64) -> Self {
+        self.edit(HeaderEdit::Date(RETRY_AFTER, Duration::from_secs(seconds)))
     }
 
     fn answer(canned: Canned) -> Self {

@@ -1,26 +1,31 @@
 //! Answers in place of the server's.
 
+use std::time::SystemTime;
+
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
 
 use super::action::Action;
 use crate::testing::answer::{Answer, Failure};
 use crate::testing::call::Call;
+use crate::testing::clock::{offset, too_skewed};
 
 /// An answer in place of the server's.
 #[derive(Debug, Clone)]
 pub(super) enum Canned {
     Status { status: StatusCode, code: String },
     ErrorIn200 { code: String },
+    ClockSkew { seconds: i64 },
     Html { status: StatusCode },
     Redirect { status: StatusCode, location: Option<String>, region: Option<String> },
 }
 
 impl Canned {
-    pub(super) fn answer(&self, call: &Call) -> Answer {
+    pub(super) fn answer(&self, call: &Call, now: SystemTime) -> Answer {
         match self {
             Self::Status { status, code } => failure(*status, code).into_answer(call),
             Self::ErrorIn200 { code } => failure(StatusCode::OK, code).into_answer(call),
+            Self::ClockSkew { seconds } => too_skewed(offset(now, *seconds)).into_answer(call),
             Self::Html { status } => {
                 let page = format!("<html><head><title>{status}</title></head><body><h1>{status}</h1></body></html>\n");
                 let mut answer = Answer { body: page.into(), ..Answer::new(*status) };
@@ -85,6 +90,13 @@ fn message(code: &str) -> &'static str {
         }
         "ExpiredToken" => "The provided token has expired.",
         "AccessDenied" => "Access Denied",
+        "PreconditionFailed" => "At least one of the pre-conditions you specified did not hold",
+        "OperationAborted" => {
+            "A conflicting conditional operation is currently in progress against this resource. Please try again."
+        }
+        "ConditionalRequestConflict" => {
+            "The conditional request cannot succeed due to a conflicting operation against this resource."
+        }
         _ => "This failure was injected by a test.",
     }
 }

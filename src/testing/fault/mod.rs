@@ -2,10 +2,13 @@
 
 mod action;
 mod answers;
+mod bodies;
 mod canned;
 mod chance;
 mod choice;
+mod cleared;
 mod connections;
+mod damage;
 mod effects;
 mod pattern;
 mod plan;
@@ -13,14 +16,15 @@ mod rules;
 mod schedule;
 mod target;
 
+use std::time::Duration;
+
 use http::HeaderName;
 use http::header::HeaderValue;
 
 pub use self::plan::FaultPlan;
 pub use self::rules::InjectedFault;
 
-pub(super) use self::action::Cut;
-pub(super) use self::effects::{Course, Effects};
+pub(super) use self::effects::{Course, Delivery, Effects, Ending, Pace};
 pub(super) use self::rules::Faults;
 
 use self::action::Action;
@@ -32,8 +36,21 @@ use self::target::Target;
 /// A fault says what happens, and its setters say to which calls: those of an
 /// [operation](Fault::operation) and of a [key](Fault::key), from the [n-th such call](Fault::on_call)
 /// on, a [number of times](Fault::times). Without any setter it happens once, to the next request of
-/// any kind. Nothing is left to chance: what happens at a [rate](Fault::rate) is drawn from a seed, and the same calls in the
-/// same order meet the same faults again. A [`FaultPlan`] draws from several.
+/// any kind. Nothing is left to chance: what happens at a [rate](Fault::rate) is drawn from a seed, and the same calls in
+/// the same order meet the same faults again. A [`FaultPlan`] draws from several.
+///
+/// | what goes wrong | |
+/// |---|---|
+/// | a connection | [`refuse`](Fault::refuse) |
+/// | a request on its way | [`close_after_request`](Fault::close_after_request), [`stall_after_request`](Fault::stall_after_request) |
+/// | the answer is missing | [`close_before_answer`](Fault::close_before_answer), [`lose_answer`](Fault::lose_answer), [`stall`](Fault::stall) |
+/// | another answer | [`status`](Fault::status), [`clock_skew`](Fault::clock_skew), [`error_in_200`](Fault::error_in_200), [`html`](Fault::html), [`redirect`](Fault::redirect), [`precondition_failed_after_success`](Fault::precondition_failed_after_success) |
+/// | headers | [`with_header`](Fault::with_header), [`without_header`](Fault::without_header), [`retry_after`](Fault::retry_after), [`wrong_content_range`](Fault::wrong_content_range) |
+/// | the answer comes late, slowly or in part | [`whitespace`](Fault::whitespace), [`trickle`](Fault::trickle), [`stall_after`](Fault::stall_after), [`close_after`](Fault::close_after) |
+/// | a body looks whole and is not | [`short_body`](Fault::short_body), [`extra_bytes`](Fault::extra_bytes), [`corrupt_byte`](Fault::corrupt_byte), [`garbage_xml`](Fault::garbage_xml), [`cut_xml`](Fault::cut_xml), [`truncated_token`](Fault::truncated_token), [`missing_token`](Fault::missing_token) |
+/// | another object | [`ignore_range`](Fault::ignore_range), [`replace_object`](Fault::replace_object) |
+///
+/// [`carried_out`](Fault::carried_out), [`after_whitespace`](Fault::after_whitespace) and [`reset`](Fault::reset) say how.
 ///
 /// Every injected fault counts every call that it matches, from the moment it is injected. When several
 /// bite at the same call, the one injected first decides what happens to it, and the header changes of all of them
@@ -70,6 +87,9 @@ use self::target::Target;
 pub struct Fault {
     action: Action,
     edits: Vec<HeaderEdit>,
+    carried_out: bool,
+    reset: bool,
+    whitespace: Option<Duration>,
     target: Target,
     schedule: Schedule,
 }
@@ -79,10 +99,20 @@ pub struct Fault {
 enum HeaderEdit {
     Set(HeaderName, HeaderValue),
     Remove(HeaderName),
+    /// The HTTP date so long after the answer.
+    Date(HeaderName, Duration),
 }
 
 impl Fault {
     fn new(action: Action) -> Self {
-        Self { action, edits: Vec::new(), target: Target::default(), schedule: Schedule::default() }
+        Self {
+            action,
+            edits: Vec::new(),
+            carried_out: false,
+            reset: false,
+            whitespace: None,
+            target: Target::default(),
+            schedule: Schedule::default(),
+        }
     }
 }

@@ -1,4 +1,5 @@
 use super::Fault;
+use super::action::Action;
 use super::chance::{Chance, Draw};
 use super::schedule::Schedule;
 use super::target::Subject;
@@ -11,7 +12,7 @@ use super::target::Subject;
 /// The plan counts the calls that any of its faults is about, and draws among those that are about the call. What
 /// faults say about operations, keys, parts and bytes is heeded; what they say about counts and rates
 /// ([`on_call`](Fault::on_call), [`times`](Fault::times), [`rate`](Fault::rate), [`per_key`](Fault::per_key)) is not: the plan
-/// has its own.
+/// has its own. A plan with [`refuse`](Fault::refuse) refuses connections at its rate, counted apart from requests.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -110,6 +111,10 @@ impl From<Fault> for FaultPlan {
 
 impl Fault {
     fn matches(&self, subject: Option<&Subject<'_>>) -> bool {
-        subject.is_some_and(|subject| self.target.matches(subject))
+        match (subject, &self.action) {
+            (None, action) => matches!(action, Action::Refuse),
+            (Some(_), Action::Refuse) => false,
+            (Some(subject), _) => self.target.matches(subject),
+        }
     }
 }

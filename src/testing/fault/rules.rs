@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex};
 
 use http::HeaderMap;
 
+use super::cleared::Clearing;
 use super::effects::Effects;
 use super::plan::FaultPlan;
 use super::schedule::Counts;
@@ -57,6 +58,7 @@ pub(in crate::testing) struct Faults {
     /// Saves requests the lock while there are none.
     any: AtomicBool,
     applied: Arc<AtomicUsize>,
+    clearing: Clearing,
     rules: Mutex<Rules>,
 }
 
@@ -94,11 +96,36 @@ impl Faults {
     pub(in crate::testing) fn clear(&self) {
         let mut rules = lock(&self.rules);
         rules.rules.clear();
+        self.clearing.clear();
         self.any.store(false, Ordering::SeqCst);
     }
 
     pub(in crate::testing) fn applied(&self) -> usize {
         self.applied.load(Ordering::SeqCst)
+    }
+
+    /// Counts a connection, and says whether it is refused.
+    pub(in crate::testing) fn refuse(&self) -> bool {
+        if !self.any.load(Ordering::SeqCst) {
+            return false;
+        }
+        let mut rules = lock(&self.rules);
+        let mut refused = false;
+        rules.rules.retain_mut(|rule| {
+            let Rule { number: _, plan, counts, tally } = rule;
+            if !plan.matches(None) {
+                return true;
+            }
+            if counts.count(&plan.schedule, None).is_some() {
+                if !refused {
+                    tally.applied();
+                }
+                refused = true;
+            }
+            rule.is_left()
+        });
+        self.any.store(!rules.rules.is_empty(), Ordering::SeqCst);
+        refused
     }
 
     /// Counts the call at every rule that it has not met yet, and adds what bites to `effects`.
@@ -116,7 +143,7 @@ impl Faults {
             }
             let chosen = counts.count(&plan.schedule, Some(&subject));
             if let Some(fault) = chosen.and_then(|draw| plan.pick(Some(&subject), draw)) {
-                effects.add(fault, tally);
+                effects.add(fault, tally, &self.clearing.listen());
             }
             rule.is_left()
         });

@@ -26,9 +26,10 @@ impl Schedule {
     }
 }
 
-/// The calls that were met so far.
+/// What was met so far.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
+    connections: usize,
     all: Count,
     each: HashMap<u64, Count>,
 }
@@ -39,27 +40,34 @@ struct Count {
     chosen: usize,
 }
 
+/// Sets the draws for connections apart from those for calls.
+const CONNECTIONS: u64 = u64::MAX;
+
 impl Counts {
     /// Counts a call, and gives what was drawn for it when it is chosen. `None` stands for a connection.
     pub(super) fn count(&mut self, schedule: &Schedule, subject: Option<&Subject<'_>>) -> Option<Draw> {
-        let identity = subject.filter(|_| schedule.per_key).map(Subject::identity);
-        let count = match identity {
-            Some(identity) => self.each.entry(identity).or_default(),
-            None => &mut self.all,
+        let identity = match subject {
+            None => CONNECTIONS,
+            Some(subject) if schedule.per_key => subject.identity(),
+            Some(_) => 0,
         };
-        count.seen += 1;
+        let (seen, chosen) = match subject {
+            None => (&mut self.connections, &mut self.all.chosen),
+            Some(_) => {
+                let count = if schedule.per_key { self.each.entry(identity).or_default() } else { &mut self.all };
+                (&mut count.seen, &mut count.chosen)
+            }
+        };
+        *seen += 1;
         let chance = schedule.chance.unwrap_or(Chance { rate: 1.0, seed: 0 });
-        let draw = chance.draw(identity.unwrap_or_default(), count.seen);
-        let chosen = count.seen >= schedule.on_call && count.chosen < schedule.times() && chance.chooses(draw);
-        count.chosen += usize::from(chosen);
-        chosen.then_some(draw)
+        let draw = chance.draw(identity, *seen);
+        let bites = *seen >= schedule.on_call && *chosen < schedule.times() && chance.chooses(draw);
+        *chosen += usize::from(bites);
+        bites.then_some(draw)
     }
 
-    /// Whether a call may be chosen some day.
+    /// Whether anything may be chosen some day.
     pub(super) fn is_left(&self, schedule: &Schedule) -> bool {
-        match schedule.per_key {
-            true => schedule.times() > 0,
-            false => self.all.chosen < schedule.times(),
-        }
+        if schedule.per_key { schedule.times() > 0 } else { self.all.chosen < schedule.times() }
     }
 }

@@ -1,11 +1,16 @@
 //! Faults as they show on the wire.
 
-use s3flow::testing::{Fault, FaultPlan, Operation};
+use s3flow::testing::{Fault, FaultPlan, Finish, Operation};
 
 use super::*;
 
+mod answers;
+mod bodies;
 mod choice;
+mod clock;
+mod connections;
 mod plans;
+mod wire;
 
 /// The statuses of GETs of these keys, one after the other.
 async fn statuses(raw: &Raw, keys: impl IntoIterator<Item = &str>) -> Vec<u16> {
