@@ -35,6 +35,7 @@ pub use crate::ops::{
 };
 pub use crate::receipt::{DeleteReceipt, PutReceipt};
 pub use crate::request::{PutValue, S3GetObject, S3PutObject};
+pub use crate::retry::RetryPolicy;
 pub use crate::s3::{Client, S3};
 pub use crate::store::TlsRoots;
 
@@ -58,6 +59,7 @@ const _: () = {
     handle::<PutReceipt>();
     handle::<DeleteReceipt>();
     handle::<ClientBuilder>();
+    handle::<RetryPolicy>();
     handle::<S3Builder>();
     handle::<S3GetObject>();
     send::<S3PutObject>();

@@ -81,7 +81,7 @@ impl fmt::Debug for Client {
         let ClientParts { store, retries, concurrency, encryption, tmproot, runs, workers: _ } = &*self.parts;
         f.debug_struct("Client")
             .field("store", store)
-            .field("retry", &retries.policy)
+            .field("retry_policy", retries.policy())
             .field("concurrency", concurrency)
             .field("encryption", encryption)
             .field("tmproot", tmproot)

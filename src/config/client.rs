@@ -13,7 +13,7 @@ use super::run::RunSettings;
 use crate::blocking::Workers;
 use crate::encryption::Encryption;
 use crate::error::{Error, ErrorKind, Result};
-use crate::retry::{Retries, RetryPolicy};
+use crate::retry::{METAFLOW_RETRY_COUNT, METAFLOW_TRANSIENT_RETRY_COUNT, Retries, RetryPolicy};
 use crate::s3::{Client, ClientParts};
 use crate::store::{CaCertificates, CredentialSource, Store, StoreConfig, TlsRoots, TransportConfig};
 
@@ -38,7 +38,8 @@ const DEFAULT_REGION: &str = "us-east-1";
 /// | [`encryption`](Self::encryption) | `METAFLOW_S3_SERVER_SIDE_ENCRYPTION` | the bucket's |
 /// | [`tmproot`](Self::tmproot) | `METAFLOW_TEMPDIR` | the system's temporary directory |
 /// | [`datatools_s3root`](Self::datatools_s3root) | `METAFLOW_DATATOOLS_S3ROOT`, `METAFLOW_DATASTORE_SYSROOT_S3` | none |
-/// | [`retries`](Self::retries) | `METAFLOW_S3_RETRY_COUNT` | 7 |
+/// | [`retry_policy`](Self::retry_policy) | `METAFLOW_S3_RETRY_COUNT`, `METAFLOW_S3_TRANSIENT_RETRY_COUNT`: the numbers of [`RetryPolicy::metaflow`] | 7, 20 |
+/// | [`retries`](Self::retries) | | the policy's |
 /// | [`connect_timeout`](Self::connect_timeout) | | 5 s |
 /// | [`idle_timeout`](Self::idle_timeout) | | 30 s |
 /// | [`tls_roots`](Self::tls_roots) | `METAFLOW_S3_VERIFY_CERTIFICATE`; `SSL_CERT_FILE`, `SSL_CERT_DIR` | the platform's |
@@ -86,6 +87,7 @@ pub struct ClientBuilder {
     concurrency: Option<usize>,
     encryption: Option<Encryption>,
     tmproot: Option<PathBuf>,
+    retry_policy: Option<RetryPolicy>,
     retries: Option<u32>,
     connect_timeout: Option<Duration>,
     idle_timeout: Option<Duration>,
@@ -145,7 +147,14 @@ impl ClientBuilder {
         self
     }
 
-    /// How often a request is sent again after failures that may pass. When nothing answers at all: at most three times.
+    /// How often, how long and after which waits a request is sent again. Metaflow's variables are not looked at then.
+    pub fn retry_policy(mut self, policy: RetryPolicy) -> Self {
+        self.retry_policy = Some(policy);
+        self
+    }
+
+    /// How often a request is sent again, after transient failures and when throttled: short for a
+    /// [`retry_policy`](Self::retry_policy) with these numbers. When nothing answers at all: not more often than it says.
     pub fn retries(mut self, retries: u32) -> Self {
         self.retries = Some(retries);
         self
@@ -271,12 +280,12 @@ impl ClientBuilder {
                 .number("METAFLOW_S3_WORKER_COUNT", "a whole number of at least 1")?
                 .map_or(DEFAULT_CONCURRENCY, NonZeroUsize::get),
         };
-        let retries = match self.retries {
-            Some(retries) => retries,
-            None => environment
-                .number("METAFLOW_S3_RETRY_COUNT", "a whole number of at least 0")?
-                .unwrap_or(RetryPolicy::default().retries),
+        let policy = match (self.retry_policy, self.retries) {
+            (None, None) => policy_of(environment)?,
+            (policy, None) => policy.unwrap_or_default(),
+            (policy, Some(retries)) => policy.unwrap_or_default().retries(retries),
         };
+        policy.check().map_err(|problem| Error::new(ErrorKind::Config, format!("the retry_policy's {problem}")))?;
         let tmproot = match self.tmproot {
             Some(directory) => directory,
             None => environment
@@ -285,7 +294,7 @@ impl ClientBuilder {
         };
         Ok(Client::from_parts(ClientParts {
             store: Store::new(store).map_err(|problem| Error::new(ErrorKind::Config, problem))?,
-            retries: Retries::new(RetryPolicy { retries }),
+            retries: Retries::new(policy),
             concurrency,
             encryption,
             tmproot,
@@ -293,6 +302,16 @@ impl ClientBuilder {
             workers: Workers::new(),
         }))
     }
+}
+
+fn policy_of(environment: &Environment) -> Result<RetryPolicy> {
+    let count = |name, default| {
+        environment.number(name, "a whole number of at least 0").map(|count: Option<u32>| count.unwrap_or(default))
+    };
+    Ok(RetryPolicy::metaflow(
+        count("METAFLOW_S3_RETRY_COUNT", METAFLOW_RETRY_COUNT)?,
+        count("METAFLOW_S3_TRANSIENT_RETRY_COUNT", METAFLOW_TRANSIENT_RETRY_COUNT)?,
+    ))
 }
 
 fn encryption_of(environment: &Environment) -> Result<Option<Encryption>> {
@@ -337,7 +356,8 @@ mod tests {
         let variables =
             [("METAFLOW_S3_WORKER_COUNT", "4"), ("METAFLOW_TEMPDIR", "/somewhere"), ("METAFLOW_S3_RETRY_COUNT", "2")];
         let client = built(&variables).unwrap();
-        assert_eq!((client.parts().concurrency, client.parts().retries.policy.retries), (4, 2));
+        assert_eq!(client.parts().concurrency, 4);
+        assert_eq!(*client.parts().retries.policy(), RetryPolicy::metaflow(2, 20));
         assert_eq!(client.parts().tmproot, PathBuf::from("/somewhere"));
         let client = Client::builder().concurrency(5).build_in(&environment(&variables)).unwrap();
         assert_eq!(client.s3().build().unwrap().concurrency(), 5);
@@ -393,12 +413,13 @@ mod tests {
     #[test]
     fn metaflows_files_set_what_the_environment_does_not() {
         let file = r#"{"METAFLOW_S3_ENDPOINT_URL": "http://file", "METAFLOW_S3_WORKER_COUNT": 5,
-                       "METAFLOW_S3_RETRY_COUNT": "3", "METAFLOW_S3_SERVER_SIDE_ENCRYPTION": "AES256",
+                       "METAFLOW_S3_RETRY_COUNT": "3", "METAFLOW_S3_TRANSIENT_RETRY_COUNT": 4,
+                       "METAFLOW_S3_SERVER_SIDE_ENCRYPTION": "AES256",
                        "METAFLOW_TEMPDIR": "/file", "METAFLOW_UNKNOWN": [], "METAFLOW_SERVICE_AUTH_KEY": "hunter2"}"#;
         let machine = Machine::new(&[(USER, file)]);
         let client = Client::builder().build_in(&on(&machine, &[("AWS_ENDPOINT_URL", "http://aws")])).unwrap();
         let parts = client.parts();
-        assert_eq!((parts.concurrency, parts.retries.policy.retries), (5, 3));
+        assert_eq!((parts.concurrency, parts.retries.policy()), (5, &RetryPolicy::metaflow(3, 4)));
         assert_eq!(parts.encryption, Some(Encryption::Aes256));
         assert_eq!(parts.tmproot, PathBuf::from("/file"));
         let shown = format!("{client:?}");
@@ -442,6 +463,30 @@ mod tests {
     }
 
     #[test]
+    fn a_policy_of_the_builder_is_the_clients_and_a_number_of_retries_changes_its_counts() {
+        let policy = |builder: ClientBuilder, variables| {
+            builder.build_in(&environment(variables)).unwrap().parts().retries.policy().clone()
+        };
+        let broken = [("METAFLOW_S3_RETRY_COUNT", "x"), ("METAFLOW_S3_TRANSIENT_RETRY_COUNT", "x")];
+        let batch = || Client::builder().retry_policy(RetryPolicy::batch());
+        assert_eq!(policy(batch(), &broken), RetryPolicy::batch());
+        let fewer = RetryPolicy::batch().transient_retries(5).throttled_retries(5).unreachable_retries(5);
+        assert_eq!(policy(batch().retries(5), &broken), fewer);
+        assert_eq!(policy(Client::builder().retries(0), &broken), RetryPolicy::none());
+        let only_throttled = [("METAFLOW_S3_TRANSIENT_RETRY_COUNT", " 1 ")];
+        assert_eq!(policy(Client::builder(), &only_throttled), RetryPolicy::metaflow(7, 1));
+        assert_eq!(policy(Client::builder(), &[]), RetryPolicy::default());
+    }
+
+    #[test]
+    fn a_policy_that_contradicts_itself_is_refused() {
+        let policy = RetryPolicy::default().first_wait(Duration::from_secs(21));
+        let error = Client::builder().retry_policy(policy).build_in(&environment(&[])).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains("longest_wait"), "{error}");
+    }
+
+    #[test]
     fn a_timeout_of_nothing_is_refused() {
         for builder in
             [Client::builder().idle_timeout(Duration::ZERO), Client::builder().connect_timeout(Duration::ZERO)]
@@ -467,7 +512,8 @@ mod tests {
         for (variables, named) in [
             (&[("METAFLOW_S3_WORKER_COUNT", "many")][..], "METAFLOW_S3_WORKER_COUNT"),
             (&[("METAFLOW_S3_WORKER_COUNT", "0")], "METAFLOW_S3_WORKER_COUNT is \"0\""),
-            (&[("METAFLOW_S3_RETRY_COUNT", "-1")], "METAFLOW_S3_RETRY_COUNT"),
+            (&[("METAFLOW_S3_RETRY_COUNT", "-1")], "METAFLOW_S3_RETRY_COUNT is \"-1\""),
+            (&[("METAFLOW_S3_TRANSIENT_RETRY_COUNT", "2.5")], "METAFLOW_S3_TRANSIENT_RETRY_COUNT is \"2.5\""),
             (&[("METAFLOW_S3_ENDPOINT_URL", "nowhere")], "METAFLOW_S3_ENDPOINT_URL"),
             (&[("AWS_ENDPOINT_URL", "ftp://host")], "http:// or https://"),
             (&[("METAFLOW_S3_SERVER_SIDE_ENCRYPTION", "rot13")], "METAFLOW_S3_SERVER_SIDE_ENCRYPTION is \"rot13\""),

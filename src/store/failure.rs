@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use http::{HeaderMap, StatusCode, header};
 use object_store::client::{HttpError, HttpErrorKind};
 
@@ -119,9 +120,7 @@ impl Failure {
             code: document.code,
             message,
             request_id: text("x-amz-request-id").or(document.request_id),
-            retry_after: text(header::RETRY_AFTER.as_str())
-                .and_then(|seconds| seconds.trim().parse().ok())
-                .map(Duration::from_secs),
+            retry_after: retry_after(headers),
             source: None,
         }
     }
@@ -173,7 +172,6 @@ impl Failure {
     }
 
     /// Decided from the kind, the S3 code and the status, in this order.
-    /// <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>
     pub(crate) fn retryability(&self) -> Retryability {
         match self.kind {
             FailureKind::Connect => return Retryability::Unreachable,
@@ -183,28 +181,45 @@ impl Failure {
             }
             FailureKind::Answer => {}
         }
-        match self.code.as_deref() {
-            Some(
-                "SlowDown"
-                | "ServiceUnavailable"
-                | "Throttling"
-                | "ThrottlingException"
-                | "RequestLimitExceeded"
-                | "RequestThrottled"
-                | "BandwidthLimitExceeded"
-                | "TooManyRequests",
-            ) => return Retryability::Throttled,
-            Some("RequestTimeout" | "InternalError" | "ConditionalRequestConflict" | "OperationAborted") => {
-                return Retryability::Transient;
-            }
-            _ => {}
+        let by_code = self.code.as_deref().and_then(Retryability::of_code);
+        by_code.unwrap_or_else(|| self.status.map_or(Retryability::Permanent, Retryability::of_status))
+    }
+}
+
+impl Retryability {
+    /// What an S3 code says, whatever the status: it comes with 400, 409, 500, 503, and within a 200. S3's, and those that
+    /// AWS's SDKs and Metaflow take for throttling and transient beside them.
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>
+    fn of_code(code: &str) -> Option<Self> {
+        match code {
+            "SlowDown"
+            | "ServiceUnavailable"
+            | "Throttling"
+            | "ThrottlingException"
+            | "ThrottledException"
+            | "RequestLimitExceeded"
+            | "RequestThrottled"
+            | "RequestThrottledException"
+            | "BandwidthLimitExceeded"
+            | "TooManyRequests"
+            | "TooManyRequestsException" => Some(Self::Throttled),
+            "RequestTimeout"
+            | "RequestTimeoutException"
+            | "PriorRequestNotComplete"
+            | "InternalError"
+            | "ConditionalRequestConflict"
+            | "OperationAborted" => Some(Self::Transient),
+            _ => None,
         }
-        match self.status.map_or(0, |status| status.as_u16()) {
-            429 | 503 => Retryability::Throttled,
+    }
+
+    fn of_status(status: StatusCode) -> Self {
+        match status.as_u16() {
+            429 | 503 => Self::Throttled,
             // What the server does not know, it will not know the next time.
-            501 | 505 => Retryability::Permanent,
-            408 | 500..=599 => Retryability::Transient,
-            _ => Retryability::Permanent,
+            501 | 505 => Self::Permanent,
+            408 | 500..=599 => Self::Transient,
+            _ => Self::Permanent,
         }
     }
 }
@@ -259,6 +274,24 @@ impl Failure {
             _ => ErrorKind::Other,
         }
     }
+}
+
+/// What `Retry-After` asks for: seconds, or a date, which is one of the server's clock.
+/// <https://www.rfc-editor.org/rfc/rfc9110.html#section-10.2.3>
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let asked = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = asked.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until = DateTime::parse_from_rfc2822(asked).ok()?.to_utc();
+    let now = date(headers).unwrap_or_else(Utc::now);
+    // What is over need not be waited for.
+    Some((until - now).to_std().unwrap_or_default())
+}
+
+/// When the server answered, by its own clock.
+pub(super) fn date(headers: &HeaderMap) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_rfc2822(headers.get(header::DATE)?.to_str().ok()?).ok().map(|date| date.to_utc())
 }
 
 impl fmt::Display for Failure {
@@ -369,6 +402,30 @@ mod tests {
         for status in [501, 505] {
             assert_eq!(answer(status, "").retryability(), Retryability::Permanent, "{status}");
         }
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_of_the_servers_clock() {
+        let asked = |retry_after: &'static str| {
+            let headers = HeaderMap::from_iter([
+                (header::RETRY_AFTER, http::HeaderValue::from_static(retry_after)),
+                // Not the time of this machine.
+                (header::DATE, http::HeaderValue::from_static("Wed, 21 Oct 2015 07:28:00 GMT")),
+            ]);
+            Failure::from_answer(StatusCode::SERVICE_UNAVAILABLE, &headers, b"").retry_after
+        };
+        assert_eq!(asked("120"), Some(Duration::from_secs(120)));
+        assert_eq!(asked("Wed, 21 Oct 2015 07:30:05 GMT"), Some(Duration::from_secs(125)));
+        assert_eq!(asked("Wed, 21 Oct 2015 07:00:00 GMT"), Some(Duration::ZERO));
+        for nonsense in ["-1", "soon", "1.5"] {
+            assert_eq!(asked(nonsense), None, "{nonsense}");
+        }
+        let headers = HeaderMap::from_iter([(
+            header::RETRY_AFTER,
+            http::HeaderValue::from_str(&(Utc::now() + Duration::from_secs(100)).to_rfc2822()).unwrap(),
+        )]);
+        let asked = Failure::from_answer(StatusCode::SERVICE_UNAVAILABLE, &headers, b"").retry_after.unwrap();
+        assert!((95..=100).contains(&asked.as_secs()), "{asked:?}");
     }
 
     #[test]

@@ -1,39 +1,39 @@
 //! The one retry loop: what is tried again, how often, and after which wait.
 
+mod policy;
+mod wait;
+
 use std::sync::Arc;
-use std::time::Duration;
 
-use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
-
+pub use self::policy::RetryPolicy;
+pub(crate) use self::policy::{METAFLOW_RETRY_COUNT, METAFLOW_TRANSIENT_RETRY_COUNT};
+use self::wait::Waits;
 use crate::error::Error;
 use crate::store::{Failure, Retryability};
-
-/// How patient a client is.
-#[derive(Debug, Clone)]
-pub(crate) struct RetryPolicy {
-    /// Repeated attempts after transient failures and throttling.
-    pub(crate) retries: u32,
-}
 
 /// The retries of one client. Clones share everything.
 #[derive(Debug, Clone)]
 pub(crate) struct Retries {
-    pub(crate) policy: Arc<RetryPolicy>,
+    shared: Arc<Shared>,
 }
 
-/// Repeated attempts when nothing answers at the address at all.
-const UNREACHABLE_RETRIES: u32 = 3;
-const FIRST_WAIT: Duration = Duration::from_millis(100);
-const LONGEST_WAIT: Duration = Duration::from_secs(20);
-/// Under it, a throttled client would add to what throttles it.
-const THROTTLED_FLOOR: Duration = Duration::from_millis(500);
-/// A server may ask for longer; nobody waits longer.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(30);
+#[derive(Debug)]
+struct Shared {
+    policy: RetryPolicy,
+}
 
-impl Default for RetryPolicy {
-    /// Metaflow's `S3_RETRY_COUNT`.
-    fn default() -> Self {
-        Self { retries: 7 }
+impl Retries {
+    pub(crate) fn new(policy: RetryPolicy) -> Self {
+        Self { shared: Arc::new(Shared { policy }) }
+    }
+
+    pub(crate) fn policy(&self) -> &RetryPolicy {
+        &self.shared.policy
+    }
+
+    /// For one operation.
+    pub(crate) fn start(&self) -> Retry<'_> {
+        Retry { shared: &self.shared, waits: Waits::new(self.policy()), failed: 0, in_a_row: InARow::default() }
     }
 }
 
@@ -50,34 +50,38 @@ impl Default for RetryPolicy {
 /// ```
 #[derive(Debug)]
 pub(crate) struct Retry<'a> {
-    policy: &'a RetryPolicy,
-    waits: ExponentialBackoff,
+    shared: &'a Shared,
+    waits: Waits,
     /// Requests that failed.
     failed: u32,
-    /// Of these, the ones since the operation last got on.
-    in_a_row: u32,
-    /// Of these, the ones since a server last answered.
-    unreachable_in_a_row: u32,
+    in_a_row: InARow,
 }
 
-impl Retries {
-    pub(crate) fn new(policy: RetryPolicy) -> Self {
-        Self { policy: Arc::new(policy) }
-    }
-
-    /// For one operation.
-    pub(crate) fn start(&self) -> Retry<'_> {
-        Retry { policy: &self.policy, waits: waits(), failed: 0, in_a_row: 0, unreachable_in_a_row: 0 }
-    }
+/// Failures since the operation last got on.
+#[derive(Debug, Default)]
+struct InARow {
+    /// That may pass, the unreachable ones among them.
+    transient: u32,
+    throttled: u32,
+    /// Since a server last answered.
+    unreachable: u32,
 }
 
-fn waits() -> ExponentialBackoff {
-    ExponentialBuilder::new()
-        .with_min_delay(FIRST_WAIT)
-        .with_max_delay(LONGEST_WAIT)
-        .without_max_times()
-        .with_jitter()
-        .build()
+impl InARow {
+    /// Counts a failure; whether the policy has a retry for it.
+    fn count(&mut self, class: Retryability, policy: &RetryPolicy) -> bool {
+        match class {
+            Retryability::Permanent => {}
+            Retryability::Throttled => self.throttled += 1,
+            Retryability::Transient | Retryability::Unreachable => self.transient += 1,
+        }
+        self.unreachable = if class == Retryability::Unreachable { self.unreachable + 1 } else { 0 };
+        let within = |count, class| count <= policy.rule(class).retries;
+        class != Retryability::Permanent
+            && within(self.transient, Retryability::Transient)
+            && within(self.throttled, Retryability::Throttled)
+            && within(self.unreachable, Retryability::Unreachable)
+    }
 }
 
 impl Retry<'_> {
@@ -88,19 +92,12 @@ impl Retry<'_> {
     /// `failure`, when it is permanent or one too many.
     pub(crate) async fn wait(&mut self, failure: Failure) -> Result<(), Error> {
         self.failed += 1;
-        self.in_a_row += 1;
-        let retryability = failure.retryability();
-        match retryability {
-            Retryability::Unreachable => self.unreachable_in_a_row += 1,
-            _ => self.unreachable_in_a_row = 0,
-        }
-        if retryability == Retryability::Permanent
-            || self.in_a_row > self.policy.retries
-            || self.unreachable_in_a_row > UNREACHABLE_RETRIES
-        {
+        let policy = &self.shared.policy;
+        let class = failure.retryability();
+        if !self.in_a_row.count(class, policy) {
             return Err(failure.into_error(self.failed));
         }
-        let pause = self.next_wait(&failure);
+        let pause = self.waits.next(policy, policy.rule(class), failure.retry_after);
         tracing::debug!(attempt = self.failed, ?pause, reason = %failure, "trying again");
         tokio::time::sleep(pause).await;
         Ok(())
@@ -108,30 +105,20 @@ impl Retry<'_> {
 
     /// The attempts before this one achieved something, so that the patience starts anew.
     pub(crate) fn progressed(&mut self) {
-        self.in_a_row = 0;
-        self.unreachable_in_a_row = 0;
-        self.waits = waits();
+        self.in_a_row = InARow::default();
+        self.waits = Waits::new(&self.shared.policy);
     }
 
     /// Requests sent so far when the current one is answered.
     pub(crate) fn attempts(&self) -> u32 {
         self.failed + 1
     }
-
-    fn next_wait(&mut self, failure: &Failure) -> Duration {
-        let mut wait = self.waits.next().unwrap_or(LONGEST_WAIT);
-        if failure.retryability() == Retryability::Throttled {
-            wait += THROTTLED_FLOOR;
-        }
-        match failure.retry_after {
-            Some(asked) => wait.max(asked.min(LONGEST_RETRY_AFTER)),
-            None => wait,
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::time::Instant;
 
     use super::*;
@@ -150,8 +137,8 @@ mod tests {
     }
 
     /// Fails until the policy gives up; the error and how long it took.
-    async fn exhaust(failure: Failure) -> (Error, Duration) {
-        let retries = Retries::new(RetryPolicy::default());
+    async fn exhaust(policy: RetryPolicy, failure: Failure) -> (Error, Duration) {
+        let retries = Retries::new(policy);
         let mut retry = retries.start();
         let start = Instant::now();
         loop {
@@ -163,14 +150,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_permanent_failure_comes_back_at_once() {
-        let (error, took) = exhaust(Failure::new(FailureKind::Malformed, "nonsense")).await;
+        let (error, took) = exhaust(RetryPolicy::default(), Failure::new(FailureKind::Malformed, "nonsense")).await;
         assert_eq!((error.attempts(), took), (1, Duration::ZERO));
         assert!(!error.is_retryable());
     }
 
     #[tokio::test(start_paused = true)]
     async fn transient_failures_end_within_a_minute() {
-        let (error, took) = exhaust(interrupted()).await;
+        let (error, took) = exhaust(RetryPolicy::default(), interrupted()).await;
         assert_eq!((error.kind(), error.attempts()), (ErrorKind::Network, 8));
         assert!(error.is_retryable());
         assert!(took > Duration::from_secs(12) && took < Duration::from_secs(60), "{took:?}");
@@ -178,7 +165,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_unreachable_server_is_reported_within_seconds() {
-        let (error, took) = exhaust(Failure::new(FailureKind::Connect, "refused")).await;
+        let (error, took) = exhaust(RetryPolicy::default(), Failure::new(FailureKind::Connect, "refused")).await;
         assert_eq!(error.attempts(), 4);
         assert!(took < Duration::from_secs(3), "{took:?}");
     }
@@ -198,11 +185,33 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn throttling_has_a_count_of_its_own() {
+        let policy = || RetryPolicy::metaflow(2, 5);
+        assert_eq!(exhaust(policy(), throttled(None)).await.0.attempts(), 6);
+        assert_eq!(exhaust(policy(), interrupted()).await.0.attempts(), 3);
+        let retries = Retries::new(policy());
+        let mut retry = retries.start();
+        for failure in [throttled(None), interrupted(), throttled(None), interrupted(), throttled(None)] {
+            retry.wait(failure).await.unwrap();
+        }
+        assert_eq!(retry.wait(interrupted()).await.unwrap_err().kind(), ErrorKind::Network);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_retries_every_failure_is_the_last() {
+        for failure in [interrupted(), throttled(Some(1)), Failure::new(FailureKind::Connect, "refused")] {
+            let (error, took) = exhaust(RetryPolicy::none(), failure).await;
+            assert_eq!((error.attempts(), took), (1, Duration::ZERO));
+            assert!(error.is_retryable());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_throttled_attempt_waits_at_least_the_floor() {
         let retries = Retries::new(RetryPolicy::default());
         let start = Instant::now();
         retries.start().wait(throttled(None)).await.unwrap();
-        assert!(start.elapsed() >= THROTTLED_FLOOR);
+        assert!(start.elapsed() >= retries.policy().throttled_floor);
     }
 
     #[tokio::test(start_paused = true)]
@@ -217,7 +226,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn progress_renews_the_patience() {
-        let retries = Retries::new(RetryPolicy { retries: 1 });
+        let retries = Retries::new(RetryPolicy::default().transient_retries(1));
         let mut retry = retries.start();
         for _ in 0..10 {
             retry.wait(interrupted()).await.unwrap();
