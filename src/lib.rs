@@ -35,7 +35,7 @@ pub use crate::ops::{
 };
 pub use crate::receipt::{DeleteReceipt, PutReceipt};
 pub use crate::request::{PutValue, S3GetObject, S3PutObject};
-pub use crate::retry::RetryPolicy;
+pub use crate::retry::{RetryBudget, RetryPolicy};
 pub use crate::s3::{Client, S3};
 pub use crate::store::TlsRoots;
 

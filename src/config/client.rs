@@ -167,6 +167,8 @@ impl ClientBuilder {
     }
 
     /// How long a request may wait without a byte moving. There is no limit to how long a request may take while bytes move.
+    /// What is left until the [deadline](RetryPolicy::deadline) of its operation may be shorter, as it is for the second of two
+    /// requests that get no answer: for a service that is silent for longer over a copy, raise both.
     pub fn idle_timeout(mut self, limit: Duration) -> Self {
         self.idle_timeout = Some(limit);
         self
@@ -488,11 +490,14 @@ mod tests {
 
     #[test]
     fn a_timeout_of_nothing_is_refused() {
-        for builder in
-            [Client::builder().idle_timeout(Duration::ZERO), Client::builder().connect_timeout(Duration::ZERO)]
-        {
+        let no_deadline = RetryPolicy::default().deadline(Duration::ZERO);
+        for (builder, named) in [
+            (Client::builder().idle_timeout(Duration::ZERO), "idle_timeout"),
+            (Client::builder().connect_timeout(Duration::ZERO), "connect_timeout"),
+            (Client::builder().retry_policy(no_deadline), "retry_policy's deadline"),
+        ] {
             let error = builder.build_in(&environment(&[])).unwrap_err();
-            assert!(error.kind() == ErrorKind::Config && error.to_string().contains("timeout"), "{error}");
+            assert!(error.kind() == ErrorKind::Config && error.to_string().contains(named), "{error}");
         }
     }
 

@@ -1,15 +1,19 @@
 //! The one retry loop: what is tried again, how often, and after which wait.
 
+mod budget;
 mod policy;
 mod wait;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use self::budget::Budget;
+pub use self::budget::RetryBudget;
 pub use self::policy::RetryPolicy;
 pub(crate) use self::policy::{METAFLOW_RETRY_COUNT, METAFLOW_TRANSIENT_RETRY_COUNT};
 use self::wait::Waits;
 use crate::error::Error;
-use crate::store::{Failure, Retryability};
+use crate::store::{self, Failure, FailureKind, Retryability};
 
 /// The retries of one client. Clones share everything.
 #[derive(Debug, Clone)]
@@ -20,11 +24,22 @@ pub(crate) struct Retries {
 #[derive(Debug)]
 struct Shared {
     policy: RetryPolicy,
+    budget: Option<Budget>,
+}
+
+impl Shared {
+    /// The server has answered as it should.
+    fn refund(&self) {
+        if let Some(budget) = &self.budget {
+            budget.refund();
+        }
+    }
 }
 
 impl Retries {
     pub(crate) fn new(policy: RetryPolicy) -> Self {
-        Self { shared: Arc::new(Shared { policy }) }
+        let budget = policy.budget.clone().map(Budget::new);
+        Self { shared: Arc::new(Shared { policy, budget }) }
     }
 
     pub(crate) fn policy(&self) -> &RetryPolicy {
@@ -33,7 +48,13 @@ impl Retries {
 
     /// For one operation.
     pub(crate) fn start(&self) -> Retry<'_> {
-        Retry { shared: &self.shared, waits: Waits::new(self.policy()), failed: 0, in_a_row: InARow::default() }
+        Retry {
+            shared: &self.shared,
+            waits: Waits::new(self.policy()),
+            failed: 0,
+            in_a_row: InARow::default(),
+            idle: Duration::ZERO,
+        }
     }
 }
 
@@ -42,7 +63,7 @@ impl Retries {
 /// ```text
 /// let mut retry = retries.start();
 /// loop {
-///     match attempt().await {
+///     match retry.attempt(request()).await {
 ///         Ok(done) => return Ok(done),
 ///         Err(failure) => retry.wait(failure).await?,
 ///     }
@@ -55,6 +76,8 @@ pub(crate) struct Retry<'a> {
     /// Requests that failed.
     failed: u32,
     in_a_row: InARow,
+    /// For how long the operation has not got on.
+    idle: Duration,
 }
 
 /// Failures since the operation last got on.
@@ -85,19 +108,47 @@ impl InARow {
 }
 
 impl Retry<'_> {
+    /// Makes an attempt, whose requests share what is left until the deadline.
+    pub(crate) async fn attempt<T, E>(&mut self, attempt: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        let done = match self.shared.policy.deadline {
+            Some(deadline) => {
+                let (done, idle) = store::within(deadline.saturating_sub(self.idle), attempt).await;
+                self.idle += idle;
+                done
+            }
+            None => attempt.await,
+        };
+        if done.is_ok() {
+            self.shared.refund();
+        }
+        done
+    }
+
     /// Returns when it is time for another attempt.
     ///
     /// # Errors
     ///
-    /// `failure`, when it is permanent or one too many.
+    /// `failure`, when it is permanent or one too many, or when the deadline or the client's budget leaves no attempt.
     pub(crate) async fn wait(&mut self, failure: Failure) -> Result<(), Error> {
         self.failed += 1;
-        let policy = &self.shared.policy;
+        let Shared { policy, budget } = self.shared;
         let class = failure.retryability();
+        if class == Retryability::Permanent && failure.kind == FailureKind::Answer {
+            self.shared.refund();
+        }
         if !self.in_a_row.count(class, policy) {
             return Err(failure.into_error(self.failed));
         }
         let pause = self.waits.next(policy, policy.rule(class), failure.retry_after);
+        let idle = self.idle.saturating_add(pause);
+        if let Some(deadline) = policy.deadline.filter(|deadline| idle >= *deadline) {
+            let reason = format!("the retry policy's deadline of {deadline:?} leaves no time for another attempt");
+            return Err(failure.not_retried(&reason).into_error(self.failed));
+        }
+        if budget.as_ref().is_some_and(|budget| !budget.take()) {
+            return Err(failure.not_retried("the client's retry budget is used up").into_error(self.failed));
+        }
+        self.idle = idle;
         tracing::debug!(attempt = self.failed, ?pause, reason = %failure, "trying again");
         tokio::time::sleep(pause).await;
         Ok(())
@@ -107,6 +158,8 @@ impl Retry<'_> {
     pub(crate) fn progressed(&mut self) {
         self.in_a_row = InARow::default();
         self.waits = Waits::new(&self.shared.policy);
+        self.idle = Duration::ZERO;
+        self.shared.refund();
     }
 
     /// Requests sent so far when the current one is answered.
@@ -117,13 +170,10 @@ impl Retry<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::time::Instant;
 
     use super::*;
     use crate::error::ErrorKind;
-    use crate::store::FailureKind;
 
     fn interrupted() -> Failure {
         Failure::new(FailureKind::Interrupted, "reset")
@@ -234,5 +284,68 @@ mod tests {
         }
         retry.wait(interrupted()).await.unwrap();
         assert_eq!(retry.wait(interrupted()).await.unwrap_err().attempts(), 12);
+    }
+
+    /// So many operations of which one attempt in two fails; the errors.
+    async fn batch(policy: RetryPolicy, operations: usize) -> Vec<Error> {
+        let retries = Retries::new(policy);
+        // A linear congruential generator: the same faults in every run.
+        let mut state = 1_u64;
+        let mut fails = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state >> 63 == 0
+        };
+        let mut errors = Vec::new();
+        for _ in 0..operations {
+            let mut retry = retries.start();
+            loop {
+                let attempted = if fails() { Err(interrupted()) } else { Ok(()) };
+                match retry.attempt(std::future::ready(attempted)).await {
+                    Ok(()) => break,
+                    Err(failure) => {
+                        if let Err(error) = retry.wait(failure).await {
+                            errors.push(error);
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        errors
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_budget_does_not_harm_a_batch_of_which_one_request_in_two_fails() {
+        let policy = |refund| RetryPolicy::default().budget(RetryBudget::default().refill(0).refund(refund));
+        let is_budget = |error: &Error| error.to_string().contains("budget");
+        let errors = batch(policy(2), 20_000).await;
+        assert!(!errors.iter().any(is_budget));
+        // Eight failures in a row.
+        assert!(errors.len() < 20_000 / 256 * 2, "{}", errors.len());
+        assert!(batch(policy(0), 20_000).await.iter().any(is_budget));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_failure_takes_a_minute_with_the_default_policy() {
+        // Each with the time that passes until it is known: the idle timeout, a gateway's, the connect timeout.
+        for (failure, after, attempts) in [
+            (throttled(None), 0, None),
+            (throttled(Some(20)), 0, Some(3)),
+            (interrupted(), 0, Some(8)),
+            (Failure::new(FailureKind::Connect, "dropped"), 5, Some(4)),
+        ] {
+            let retries = Retries::new(RetryPolicy::default());
+            let mut retry = retries.start();
+            let start = Instant::now();
+            let error = loop {
+                tokio::time::sleep(Duration::from_secs(after)).await;
+                if let Err(error) = retry.wait(failure.clone()).await {
+                    break error;
+                }
+            };
+            let took = start.elapsed();
+            assert!(took < Duration::from_secs(50), "{failure:?}: {took:?}");
+            assert!(attempts.is_none_or(|attempts| attempts == error.attempts()), "{error}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::budget::RetryBudget;
 use crate::store::Retryability;
 
 /// How often, how long and after which waits a client sends a request again.
@@ -22,6 +23,16 @@ use crate::store::Retryability;
 ///   longest of AWS's SDKs too.
 /// * **`Retry-After`**, in seconds or as a date, is honoured up to [`longest_retry_after`](Self::longest_retry_after), and a
 ///   little longer, again at random.
+/// * **The [`deadline`](Self::deadline)**, 45 s, is for how long an operation may go on without getting on: waits, and what
+///   attempts took until their answer or failure, but for the time in which a body was on its way. No wait goes beyond it, so
+///   that a failure comes back at once when the next attempt would be too late, also when it is `Retry-After` that asks for
+///   the wait; no attempt begins after it; and one under way is ended when nothing has moved on its connection for as long as
+///   was left when it began. A transfer whose bytes move is never ended. The error is that of the last failure, and says so.
+/// * **The [`budget`](Self::budget)** limits the retries of all operations of a client together.
+///
+/// So an endpoint that is dead is reported within a minute, and by how it is dead: one that refuses connections after 2 s at
+/// most, one that drops packets after 22 s (four times the [`connect_timeout`](crate::ClientBuilder::connect_timeout)), one
+/// that breaks every connection after 26 s, one that answers 503 for ever, or accepts and never answers, after 45 s.
 ///
 /// A policy belongs to a client, and every request of its scopes is counted by itself. What Metaflow's variables say is in
 /// [`ClientBuilder`](crate::ClientBuilder).
@@ -50,6 +61,8 @@ pub struct RetryPolicy {
     pub(super) longest_wait: Duration,
     pub(super) throttled_floor: Duration,
     pub(super) longest_retry_after: Duration,
+    pub(super) deadline: Option<Duration>,
+    pub(super) budget: Option<RetryBudget>,
 }
 
 /// Metaflow's `S3_RETRY_COUNT`.
@@ -79,6 +92,8 @@ impl RetryPolicy {
             longest_wait: Duration::from_secs(20),
             throttled_floor: Duration::from_millis(500),
             longest_retry_after: Duration::from_secs(30),
+            deadline: Some(Duration::from_secs(45)),
+            budget: Some(RetryBudget::default()),
         }
     }
 
@@ -89,25 +104,28 @@ impl RetryPolicy {
     }
 
     /// For those who answer others that wait: three attempts, as AWS's SDKs in their
-    /// [standard mode](https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html), waits of 1 s at most.
+    /// [standard mode](https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html), waits of 1 s at most, and
+    /// an answer, or an error, after 10 s without progress.
     pub fn service() -> Self {
         Self {
             unreachable_retries: 1,
             first_wait: Duration::from_millis(100),
             longest_wait: Duration::from_secs(1),
             longest_retry_after: Duration::from_secs(2),
+            deadline: Some(Duration::from_secs(10)),
             ..Self::metaflow(2, 2)
         }
     }
 
     /// For work that nobody waits for: outlasts a server that restarts, and the minutes in which S3 answers 503 while it
     /// [spreads a prefix](https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html) over more of its
-    /// machines.
+    /// machines. Without progress, it ends after a quarter of an hour.
     pub fn batch() -> Self {
         Self {
             unreachable_retries: 15,
             longest_wait: Duration::from_secs(60),
             longest_retry_after: Duration::from_secs(300),
+            deadline: Some(Duration::from_secs(900)),
             ..Self::metaflow(15, 60)
         }
     }
@@ -153,6 +171,18 @@ impl RetryPolicy {
         self.longest_retry_after = limit;
         self
     }
+
+    /// How long an operation may go on without getting on; `None` for as long as there are retries.
+    pub fn deadline(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.deadline = limit.into();
+        self
+    }
+
+    /// What the operations of a client share; `None` for no limit.
+    pub fn budget(mut self, budget: impl Into<Option<RetryBudget>>) -> Self {
+        self.budget = budget.into();
+        self
+    }
 }
 
 /// What a policy has for one class of failures.
@@ -190,6 +220,9 @@ impl RetryPolicy {
         if self.longest_wait < self.first_wait {
             let (first, longest) = (self.first_wait, self.longest_wait);
             return Err(format!("longest_wait is {longest:?}, and first_wait, {first:?}, is longer"));
+        }
+        if self.deadline == Some(Duration::ZERO) {
+            return Err("deadline is 0; no request could end".to_owned());
         }
         Ok(())
     }

@@ -76,6 +76,12 @@ impl Failure {
         self
     }
 
+    /// One that may pass, and why it is the last nevertheless.
+    pub(crate) fn not_retried(mut self, reason: &str) -> Self {
+        self.message = format!("{}; {reason}", self.message);
+        self
+    }
+
     /// As the error type of `object_store`'s HTTP seam, out of which [`from_store`](Self::from_store) takes it again.
     pub(super) fn into_http(self) -> HttpError {
         HttpError::new(HttpErrorKind::Unknown, self)

@@ -11,6 +11,7 @@ mod failure;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod headers;
+mod idle;
 mod keys;
 mod listing;
 mod multipart;
@@ -44,6 +45,7 @@ pub(crate) use self::delete::{Deleted, MAX_DELETE_KEYS, is_exact_in_xml};
 pub(crate) use self::failure::{Failure, FailureKind, Retryability};
 use self::headers::{ATTRIBUTES, ENCRYPTION};
 pub(crate) use self::headers::{ObjectHeaders, ReadOptions, WriteCondition};
+pub(crate) use self::idle::within;
 pub(crate) use self::listing::{ListPage, ListQuery, ListedObject};
 pub(crate) use self::multipart::{MultipartUpload, UploadedPart};
 use self::sign::Signer;

@@ -52,7 +52,7 @@ impl Batch<'_> {
             let keys: Vec<&str> = places.iter().map(|place| self.locations[*place].key()).collect();
             let answer = {
                 let _permit = self.permits.acquire().await;
-                self.engine.store.delete_objects(self.bucket, &keys).await
+                retry.attempt(self.engine.store.delete_objects(self.bucket, &keys)).await
             };
             let attempts = retry.attempts();
             let mut again: Vec<(usize, Failure)> = Vec::new();

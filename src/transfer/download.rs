@@ -45,7 +45,7 @@ pub(crate) async fn download(
     // The farthest that an attempt came, also when the next one begins anew.
     let mut farthest = 0;
     loop {
-        match attempt(&engine.store, location, options, directory, &mut progress).await {
+        match retry.attempt(attempt(&engine.store, location, options, directory, &mut progress)).await {
             Ok(()) => break,
             Err(Stopped::Local(error)) => return Err(error.with_attempts(retry.attempts())),
             Err(Stopped::Remote(failure)) => {

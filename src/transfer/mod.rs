@@ -60,7 +60,7 @@ impl Engine {
     {
         let mut retry = self.retries.start();
         loop {
-            match attempt(&self.store).await {
+            match retry.attempt(attempt(&self.store)).await {
                 Ok(done) => return Ok(done),
                 Err(failure) => retry.wait(failure).await?,
             }

@@ -109,7 +109,7 @@ impl Assembly {
         let mut retry = self.engine.retries.start();
         let mut may_be_stored = false;
         loop {
-            let failure = match self.engine.store.complete_multipart(upload, parts, condition).await {
+            let failure = match retry.attempt(self.engine.store.complete_multipart(upload, parts, condition)).await {
                 Ok(stored) => return Ok(stored),
                 Err(failure) => failure,
             };

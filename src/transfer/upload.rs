@@ -88,7 +88,7 @@ async fn single(engine: &Engine, upload: Upload<'_>, body: Bytes) -> Result<Outc
     let mut retry = engine.retries.start();
     let mut may_be_stored = false;
     loop {
-        match engine.store.put(location, headers, condition, body.clone()).await {
+        match retry.attempt(engine.store.put(location, headers, condition, body.clone())).await {
             Ok(stored) => return Ok(Outcome::Stored(stored)),
             Err(failure) if condition.is_some() && failure.is_precondition_failed() => {
                 let attempts = retry.attempts();
