@@ -21,7 +21,7 @@ fn scope_at(endpoint: &str, change: impl FnOnce(ClientBuilder) -> ClientBuilder)
 }
 
 /// A server that does `serve` with each connection, which has a number; its endpoint.
-async fn serving<F>(mut serve: impl FnMut(usize, TcpStream) -> F + Send + 'static) -> String
+fn serving<F>(mut serve: impl FnMut(usize, TcpStream) -> F + Send + 'static) -> String
 where
     F: Future<Output = std::io::Result<()>> + Send + 'static,
 {
@@ -69,8 +69,7 @@ async fn an_endpoint_that_accepts_and_never_answers_ends_at_the_deadline() {
     let endpoint = serving(|_, connection| async move {
         let _open = connection;
         std::future::pending().await
-    })
-    .await;
+    });
     // As 30 s and 45 s: the first attempt by the idle timeout, the second by what is left. And in one go.
     for (idle_timeout, attempts) in [(MILLIS(800), 2), (Duration::from_secs(3600), 1)] {
         let policy = RetryPolicy::default().deadline(MILLIS(1200));
@@ -88,8 +87,7 @@ async fn an_endpoint_that_stops_in_the_body_ends_at_the_deadline() {
         head(&mut connection).await?;
         connection.write_all(b"HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Length: 100\r\n\r\nbegun").await?;
         std::future::pending().await
-    })
-    .await;
+    });
     let policy = RetryPolicy::default().deadline(MILLIS(1200));
     let s3 = scope_at(&endpoint, |builder| builder.idle_timeout(MILLIS(1000)).retry_policy(policy));
     let (error, took) = failing_get(&s3).await;
@@ -181,8 +179,7 @@ async fn a_slow_upload_is_neither_ended_nor_charged_for_its_time() {
             _ => b"HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
         };
         connection.write_all(answer).await
-    })
-    .await;
+    });
     let policy = RetryPolicy::default().deadline(MILLIS(2000));
     let s3 = scope_at(&endpoint, |builder| builder.retry_policy(policy));
     let start = Instant::now();
@@ -201,8 +198,7 @@ async fn a_slow_download_is_not_ended() {
             connection.write_all(b"x").await?;
         }
         Ok(())
-    })
-    .await;
+    });
     let policy = RetryPolicy::default().deadline(MILLIS(500));
     let s3 = scope_at(&endpoint, |builder| builder.retry_policy(policy));
     let object = in_time("the download ends", s3.get("k").into_future()).await.unwrap();
