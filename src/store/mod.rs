@@ -3,6 +3,7 @@
 //! The only module that names `object_store`. It knows nothing of files, of retries, or of what a missing object means to
 //! the caller.
 
+mod clock;
 mod content_range;
 mod copy;
 mod credentials;
@@ -39,6 +40,7 @@ use object_store::client::{HttpClient, HttpConnector, HttpRequestBody};
 use object_store::{ClientOptions, GetOptions, ObjectStore, PutOptions, PutPayload, RetryConfig};
 use tokio::sync::OnceCell;
 
+use self::clock::Clock;
 pub(crate) use self::copy::CopySource;
 pub(crate) use self::credentials::CredentialSource;
 use self::credentials::Credentials;
@@ -144,7 +146,9 @@ impl Store {
         let StoreConfig { endpoint, region, virtual_host_style, credentials, transport } = config;
         let transport = Transport::new(&transport)?;
         let credentials = Credentials::new(credentials, &transport)?;
-        let wire = Wire { transport, credentials, signer: Signer::default(), endpoint, region, virtual_host_style };
+        let signer = Signer::default();
+        let clock = Clock::default();
+        let wire = Wire { transport, credentials, signer, clock, endpoint, region, virtual_host_style };
         Ok(Self { wire: Arc::new(wire), buckets: Arc::default() })
     }
 

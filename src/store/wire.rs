@@ -8,14 +8,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::{Bytes, BytesMut};
-use chrono::Utc;
+use chrono::{TimeDelta, Utc};
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use http_body_util::BodyExt as _;
+use object_store::aws::AwsCredential;
 use object_store::client::{HttpError, HttpRequest, HttpRequestBody, HttpResponse, HttpResponseBody, HttpService};
 
+use super::clock::{Clock, Verdict};
 use super::credentials::Credentials;
-use super::failure::{Failure, FailureKind};
+use super::failure::{self, Failure, FailureKind, Retryability};
 use super::headers::carries_a_key;
 use super::keys;
 use super::route::{Endpoint, Route};
@@ -28,6 +30,7 @@ pub(super) struct Wire {
     pub(super) transport: Transport,
     pub(super) credentials: Credentials,
     pub(super) signer: Signer,
+    pub(super) clock: Clock,
     pub(super) endpoint: Option<Endpoint>,
     pub(super) region: String,
     pub(super) virtual_host_style: bool,
@@ -95,17 +98,31 @@ impl Bucket {
 }
 
 impl Wire {
-    /// Sends `request`, with its redirects, once. The answer is a success, unread unless it may carry an error.
+    /// Sends `request` once; again only as answers say how, each at most once: to another place, for the server's time, with
+    /// fresh credentials. The answer is a success, unread unless it may carry an error.
     pub(super) async fn send(&self, bucket: &Bucket, request: Request<'_>) -> Result<HttpResponse, Failure> {
         let mut route = bucket.route();
-        for _ in 0..MAX_REDIRECTS {
-            let response = self.transport.send(self.signed(&route, &request).await?).await?;
+        let mut redirects = 0;
+        let mut ahead = self.clock.ahead();
+        let mut corrected = None;
+        let mut renewed = false;
+        loop {
+            let (signed, credential) = self.signed(&route, &request, ahead).await?;
+            let response = self.transport.send(signed).await?;
             let (parts, body) = response.into_parts();
             if parts.status.is_success() {
                 bucket.seen.store(true, Ordering::Relaxed);
+                if corrected.is_some() {
+                    self.clock.learn(ahead);
+                }
                 return check_success(&request.method, parts, body).await;
             }
             if let Some(next) = route.moved(&bucket.name, self, &request, parts.status, &parts.headers) {
+                redirects += 1;
+                if redirects == MAX_REDIRECTS {
+                    let message = format!("redirected {MAX_REDIRECTS} times without an answer");
+                    return Err(Failure::new(FailureKind::Malformed, message));
+                }
                 route = Arc::new(next);
                 if matches!(parts.status.as_u16(), 301 | 308 | 400) {
                     bucket.set_route(Arc::clone(&route));
@@ -117,13 +134,45 @@ impl Wire {
             if failure.is_code("NoSuchKey") {
                 bucket.seen.store(true, Ordering::Relaxed);
             }
-            return Err(failure);
+            let Some(credential) = credential else { return Err(failure) };
+
+            let verdict = Verdict::of(&failure);
+            match corrected.take() {
+                None => {
+                    let correction = verdict.correction(ahead, failure::date(&parts.headers), Utc::now());
+                    if let Some(correction) = correction.filter(|_| !renewed) {
+                        ahead = correction;
+                        corrected = Some((verdict, failure));
+                        continue;
+                    }
+                }
+                Some(_) if verdict == Verdict::Fine => self.clock.learn(ahead),
+                // It was not the time, and no other signature is any better.
+                Some((Verdict::Doubtful, first)) => return Err(first),
+                Some(_) => return Err(failure),
+            }
+            if renewed || !may_be_expired(&failure, &credential, &request.method) {
+                return Err(failure);
+            }
+            match self.credentials.renew(&credential).await {
+                Ok(true) => renewed = true,
+                Ok(false) => return Err(failure),
+                // That may pass, and what needs it may be done then.
+                Err(overloaded) if failure.code.is_some() && overloaded.retryability() != Retryability::Permanent => {
+                    return Err(overloaded);
+                }
+                Err(unavailable) => return Err(failure.with_source(unavailable)),
+            }
         }
-        Err(Failure::new(FailureKind::Malformed, format!("redirected {MAX_REDIRECTS} times without an answer")))
     }
 
-    /// The HTTP request of one attempt, with the credentials and the time of now.
-    async fn signed(&self, route: &Route, request: &Request<'_>) -> Result<HttpRequest, Failure> {
+    /// The HTTP request with the credentials of now and the time of now, and `ahead` of it; and these credentials.
+    async fn signed(
+        &self,
+        route: &Route,
+        request: &Request<'_>,
+        ahead: TimeDelta,
+    ) -> Result<(HttpRequest, Option<Arc<AwsCredential>>), Failure> {
         let path = format!("{}/{}", route.base, request.key_path);
         let target = if request.query.is_empty() { path.clone() } else { format!("{path}?{}", request.query) };
         let mut uri = http::uri::Parts::default();
@@ -142,7 +191,8 @@ impl Wire {
 
         let mut headers = request.headers.clone();
         headers.insert(header::HOST, route.host.clone());
-        if let Some(credential) = self.credentials.current().await? {
+        let credential = self.credentials.current().await?;
+        if let Some(credential) = &credential {
             headers.insert(sign::CONTENT_SHA256, content_sha256(&route.scheme, &request.body).await?);
             let keys = SigningKeys {
                 access_key_id: &credential.key_id,
@@ -156,7 +206,7 @@ impl Wire {
                 region: &route.region,
                 service: "s3",
             };
-            self.signer.sign(keys, target, &mut headers, Utc::now()).map_err(|unsignable| {
+            self.signer.sign(keys, target, &mut headers, Utc::now() + ahead).map_err(|unsignable| {
                 Failure::new(
                     FailureKind::Request,
                     format!("the value of the header {} is not visible text", unsignable.0),
@@ -169,7 +219,18 @@ impl Wire {
         *signed.method_mut() = request.method.clone();
         *signed.uri_mut() = uri;
         *signed.headers_mut() = headers;
-        Ok(signed)
+        Ok((signed, credential))
+    }
+}
+
+/// Whether other credentials may be accepted. A HEAD has no code to say so, and credentials without a token do not expire.
+fn may_be_expired(failure: &Failure, credential: &AwsCredential, method: &Method) -> bool {
+    match failure.code.as_deref() {
+        Some("ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" | "InvalidToken" | "InvalidTokenId") => {
+            true
+        }
+        Some(_) => false,
+        None => *method == Method::HEAD && failure.has_status(StatusCode::BAD_REQUEST) && credential.token.is_some(),
     }
 }
 
@@ -305,6 +366,7 @@ pub(super) mod tests {
             transport: Transport::new(&TransportConfig::default()).unwrap(),
             credentials: Credentials::Anonymous,
             signer: Signer::default(),
+            clock: Clock::default(),
             endpoint,
             region: "us-east-1".to_owned(),
             virtual_host_style,
@@ -337,7 +399,7 @@ pub(super) mod tests {
             wire.transport = Transport::new(&without).unwrap();
             let route = Route::new("b", &wire, "x").unwrap();
             let request = a_get("k", headers.clone());
-            let signed = wire.signed(&route, &request).await;
+            let signed = wire.signed(&route, &request, TimeDelta::zero()).await;
             assert_eq!(signed.is_ok(), sent, "{endpoint}");
             if let Err(failure) = signed {
                 assert_eq!(failure.into_error(1).kind(), crate::ErrorKind::Config);
@@ -355,7 +417,7 @@ pub(super) mod tests {
             wire.transport = Transport::with_proxies(&TransportConfig::default(), proxies).unwrap();
             let route = Route::new("b", &wire, "x").unwrap();
             let request = a_get("k", options.to_headers().unwrap());
-            let signed = wire.signed(&route, &request).await;
+            let signed = wire.signed(&route, &request, TimeDelta::zero()).await;
             assert_eq!(signed.is_ok(), sent, "{endpoint}");
             if let Err(failure) = signed {
                 assert!(failure.message.contains("proxy"), "{failure}");

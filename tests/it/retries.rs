@@ -3,8 +3,11 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use chrono::{NaiveDateTime, TimeDelta, Utc};
 use futures::StreamExt as _;
 use s3flow::testing::{Fault, Operation, S3Server};
 use s3flow::{Client, ClientBuilder, Error, ErrorKind, RetryBudget, RetryPolicy, S3};
@@ -284,4 +287,91 @@ async fn what_is_permanent_is_asked_for_once_by_every_operation() {
             assert_eq!(requests, 1, "{status} {code} to {operation:?}");
         }
     }
+}
+
+/// How many requests a service saw, and how many of these it refused for their time.
+#[derive(Default)]
+struct Seen {
+    requests: AtomicUsize,
+    refused: AtomicUsize,
+}
+
+/// A service whose clock is ahead of ours.
+fn with_another_clock(ahead: TimeDelta) -> (String, Arc<Seen>) {
+    let seen = Arc::new(Seen::default());
+    let shared = Arc::clone(&seen);
+    let endpoint = serving(move |_, mut connection| {
+        let seen = Arc::clone(&shared);
+        async move {
+            let head = head(&mut connection).await?;
+            seen.requests.fetch_add(1, Ordering::SeqCst);
+            let now = Utc::now() + ahead;
+            let (_, signed) = head.split_once("x-amz-date: ").unwrap();
+            let signed = NaiveDateTime::parse_from_str(&signed[..16], "%Y%m%dt%H%M%Sz").unwrap().and_utc();
+            let accepted = (now - signed).abs() < TimeDelta::minutes(15);
+            let (status, body) = match (accepted, head.starts_with("head")) {
+                (true, _) => ("200 OK", ""),
+                (false, true) => ("403 Forbidden", ""),
+                (false, false) => ("403 Forbidden", "<Error><Code>RequestTimeTooSkewed</Code></Error>"),
+            };
+            seen.refused.fetch_add(usize::from(!accepted), Ordering::SeqCst);
+            let (date, length) = (now.to_rfc2822(), body.len());
+            let answer = format!(
+                "HTTP/1.1 {status}\r\nDate: {date}\r\nETag: \"e\"\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+            );
+            connection.write_all(answer.as_bytes()).await
+        }
+    });
+    (endpoint, seen)
+}
+
+#[tokio::test]
+async fn the_servers_clock_is_learnt_and_kept() {
+    for ahead in [TimeDelta::hours(1), TimeDelta::hours(-30)] {
+        for head in [false, true] {
+            let (endpoint, seen) = with_another_clock(ahead);
+            // It is no retry.
+            let s3 = scope_at(&endpoint, |builder| builder.retry_policy(RetryPolicy::none()));
+            for _ in 0..3 {
+                if head { s3.info("k").await.map(drop) } else { s3.get("k").await.map(drop) }.unwrap();
+            }
+            assert_eq!(seen.refused.load(Ordering::SeqCst), 1, "{ahead} {head}");
+            assert_eq!(seen.requests.load(Ordering::SeqCst), 4, "{ahead} {head}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_date_that_does_not_help_is_tried_once_and_not_kept() {
+    // Its Date is wrong, and so the time of every signature.
+    let requests = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&requests);
+    let endpoint = serving(move |number, mut connection| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        async move {
+            let head = head(&mut connection).await?;
+            let today = head.contains(&format!("x-amz-date: {}", Utc::now().format("%Y%m%d")));
+            let (status, code) = match number {
+                0 => ("403 Forbidden", "SignatureDoesNotMatch"),
+                _ if today => ("200 OK", ""),
+                _ => ("403 Forbidden", "RequestTimeTooSkewed"),
+            };
+            let body = if code.is_empty() { String::new() } else { format!("<Error><Code>{code}</Code></Error>") };
+            let date = "Wed, 21 Oct 2015 07:28:00 GMT";
+            let length = body.len();
+            let answer = format!(
+                "HTTP/1.1 {status}\r\nDate: {date}\r\nETag: \"e\"\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+            );
+            connection.write_all(answer.as_bytes()).await
+        }
+    });
+    let s3 = scope_at(&endpoint, |builder| builder);
+    let error = s3.get("k").await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.code(), error.attempts()),
+        (ErrorKind::AccessDenied, Some("SignatureDoesNotMatch"), 1)
+    );
+    assert_eq!(requests.load(Ordering::SeqCst), 2);
+    s3.get("k").await.unwrap();
+    assert_eq!(requests.load(Ordering::SeqCst), 3);
 }
