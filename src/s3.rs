@@ -96,7 +96,7 @@ impl fmt::Debug for Client {
         } = &*self.parts;
         f.debug_struct("Client")
             .field("store", store)
-            .field("retry", retries.policy())
+            .field("retry_policy", retries.policy())
             .field("concurrency", concurrency)
             .field("part_size", part_size)
             .field("encryption", encryption)

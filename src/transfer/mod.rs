@@ -73,11 +73,8 @@ impl Engine {
     {
         let mut retry = self.retries.start();
         loop {
-            match attempt(&self.store).await {
-                Ok(done) => {
-                    retry.succeeded();
-                    return Ok(done);
-                }
+            match retry.attempt(attempt(&self.store)).await {
+                Ok(done) => return Ok(done),
                 Err(failure) => retry.wait(failure).await?,
             }
         }
@@ -92,11 +89,8 @@ impl Engine {
         let mut retry = self.retries.start();
         let mut in_doubt = false;
         loop {
-            match attempt(&self.store).await {
-                Ok(done) => {
-                    retry.succeeded();
-                    return Ok(done);
-                }
+            match retry.attempt(attempt(&self.store)).await {
+                Ok(done) => return Ok(done),
                 Err(failure) => {
                     in_doubt |= failure.may_be_carried_out();
                     retry.wait(failure).await.map_err(|error| error.with_outcome_unknown(in_doubt))?;

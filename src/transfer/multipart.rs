@@ -132,11 +132,8 @@ impl Assembly {
         let mut attempts = attempts.since(self.since);
         let mut retry = self.engine.retries.start();
         loop {
-            let failure = match self.engine.store.complete_multipart(upload, parts, condition).await {
-                Ok(stored) => {
-                    retry.succeeded();
-                    return Ok(attempts.stored(stored));
-                }
+            let failure = match retry.attempt(self.engine.store.complete_multipart(upload, parts, condition)).await {
+                Ok(stored) => return Ok(attempts.stored(stored)),
                 Err(failure) => failure,
             };
             // S3 wants the upload from its beginning then; but a completion whose answer was lost may be in conflict with
@@ -170,10 +167,7 @@ where
             tokio::time::sleep(ABORT_LIMIT).await;
         };
         let failure = match select(pin!(create(engine.store.clone())), pin!(late)).await {
-            Either::Left((Ok(upload), _)) => {
-                retry.succeeded();
-                return Ok(upload);
-            }
+            Either::Left((Ok(upload), _)) => return Ok(upload),
             Either::Left((Err(failure), _)) => failure,
             Either::Right(_) => return Err(abandoned()),
         };

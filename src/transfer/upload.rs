@@ -88,10 +88,7 @@ pub(crate) async fn upload(engine: &Engine, upload: Upload<'_>, value: Source) -
     let mut first = first;
     loop {
         match in_parts(engine, upload, plan, &mut reading, first).await {
-            Ok(outcome) => {
-                retry.succeeded();
-                return Ok(outcome);
-            }
+            Ok(outcome) => return Ok(outcome),
             Err(Stopped::Local(error)) => return Err(error),
             // A conflict with another write: to be sent again from the beginning.
             Err(Stopped::Remote(failure)) => {

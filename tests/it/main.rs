@@ -33,6 +33,7 @@ mod parity;
 mod plain_data;
 mod real_server;
 mod recursive;
+mod retries;
 mod scopes;
 mod secrets;
 mod server;

@@ -94,7 +94,7 @@ impl<'a> Wanted<'a> {
                 let window = first_window(options.range, &incoming.head)?;
                 Ok((incoming, window))
             };
-            match answer.await {
+            match retry.attempt(answer).await {
                 Ok((incoming, window)) => return Ok(Begun { incoming, window, retry }),
                 Err(Stopped::Remote(failure)) if failure.is_precondition_failed() => {
                     let attempts = retry.attempts();
@@ -116,7 +116,7 @@ impl<'a> Wanted<'a> {
             let mut pieces = self.pieces(length);
             if strong(head.etag.as_deref()) {
                 self.fill(&mut pieces, &head, window.end, Some(incoming), &mut retry, WHOLE_WILL_DO).await?;
-            } else if let Err(stopped) = receive(incoming, window.start, &mut pieces).await {
+            } else if let Err(stopped) = retry.attempt(receive(incoming, window.start, &mut pieces)).await {
                 // Nothing shows that the rest belongs to the beginning.
                 let reached = length - pieces.expected();
                 if reached >= farthest + PROGRESS {
@@ -128,7 +128,6 @@ impl<'a> Wanted<'a> {
                 continue;
             }
             let attempts = retry.attempts();
-            retry.succeeded();
             let file = self.finish(pieces).await.map_err(|error| error.with_attempts(attempts))?;
             return Ok(Downloaded { head, offset: window.start, file });
         }
@@ -180,7 +179,7 @@ impl<'a> Wanted<'a> {
                 receive(incoming, start, pieces).await?;
                 Ok(Filled::Whole)
             };
-            let failure = match attempt.await {
+            let failure = match retry.attempt(attempt).await {
                 Ok(filled) => return Ok(filled),
                 Err(stopped) => Stopped::failure(stopped, retry)?,
             };

@@ -110,7 +110,6 @@ impl Parts<'_> {
         let mut pieces = Pieces::new(self.wanted.directory, range.end - range.start, open.clone());
         let filled = self.wanted.fill(&mut pieces, &self.head, range.end, first, &mut retry, !WHOLE_WILL_DO).await?;
         let attempts = retry.attempts();
-        retry.succeeded();
         let written = pieces.finish(move |writer, rest| match writer {
             None => open()?.append(rest),
             Some(mut writer) => writer.append(rest),
