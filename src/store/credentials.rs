@@ -42,7 +42,7 @@ impl fmt::Debug for CredentialSource {
 pub(super) enum Credentials {
     Anonymous,
     Static(Arc<AwsCredential>),
-    Chain(Chain),
+    Chain(Box<Chain>),
 }
 
 impl fmt::Debug for Credentials {
@@ -117,7 +117,7 @@ impl Credentials {
         let instance_role_disabled =
             get("AWS_EC2_METADATA_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
         if instance_role_disabled && !other_role {
-            return Ok(Self::Chain(Chain::new(|| Ok(Arc::new(Nobody)))?));
+            return Ok(Self::Chain(Box::new(Chain::new(|| Ok(Arc::new(Nobody)))?)));
         }
 
         let mut builder = AmazonS3Builder::new();
@@ -132,7 +132,8 @@ impl Credentials {
             .with_bucket_name("credentials")
             .with_retry(RetryConfig { max_retries: 1, retry_timeout: FETCH_TIMEOUT, ..RetryConfig::default() })
             .with_http_connector(Unsigned(transport.clone()));
-        Ok(Self::Chain(Chain::new(move || Ok(Arc::clone(builder.clone().build()?.credentials())))?))
+        let chain = Chain::new(move || Ok(Arc::clone(builder.clone().build()?.credentials())))?;
+        Ok(Self::Chain(Box::new(chain)))
     }
 
     /// The credentials for one attempt; `None` when requests are not signed.
