@@ -28,13 +28,14 @@ pub(crate) use self::writer::FileWriter;
 pub(crate) struct Scope {
     tmproot: PathBuf,
     workers: Arc<Workers>,
-    directory: Mutex<Option<Arc<Directory>>>,
+    /// Never locked for longer than it takes to look.
+    directory: RwLock<Option<Arc<Directory>>>,
     closed: CancellationToken,
     /// The operations.
     running: TaskTracker,
     /// What the operations leave to be done.
     aborts: TaskTracker,
-    /// The directory of a closed scope until it is removed.
+    /// The directory of a closed scope until it is removed. Locked while the directory is made or removed.
     leaving: Mutex<Option<LockedDir>>,
 }
 
@@ -76,7 +77,7 @@ impl Scope {
         Self {
             tmproot,
             workers,
-            directory: Mutex::new(None),
+            directory: RwLock::new(None),
             closed: CancellationToken::new(),
             running: TaskTracker::new(),
             aborts: TaskTracker::new(),
@@ -104,25 +105,27 @@ impl Scope {
     /// The directory, made if this is its first use.
     pub(crate) async fn directory(self: &Arc<Self>) -> Result<Arc<Directory>> {
         self.check_open()?;
-        if let Some(directory) = self.lock().as_ref() {
-            return Ok(Arc::clone(directory));
+        if let Some(directory) = self.made() {
+            return Ok(directory);
         }
         let scope = Arc::clone(self);
         blocking(move || {
-            let mut slot = scope.lock();
+            let _one_at_a_time = scope.leaving.lock().unwrap_or_else(PoisonError::into_inner);
             scope.check_open()?;
-            if let Some(directory) = slot.as_ref() {
-                return Ok(Arc::clone(directory));
+            if let Some(directory) = scope.made() {
+                return Ok(directory);
             }
             let directory = Arc::new(Directory::make(&scope.tmproot, &scope.workers)?);
-            *slot = Some(Arc::clone(&directory));
+            *scope.directory.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&directory));
+            #[cfg(unix)]
+            sweep::begin(&directory.path);
             Ok(directory)
         })
         .await
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Arc<Directory>>> {
-        self.directory.lock().unwrap_or_else(PoisonError::into_inner)
+    fn made(&self) -> Option<Arc<Directory>> {
+        self.directory.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -140,8 +143,6 @@ impl Directory {
     fn make(tmproot: &Path, workers: &Arc<Workers>) -> Result<Self> {
         let temp = LockedDir::make(tmproot)
             .map_err(|error| io_error("could not make a directory in the tmproot", tmproot, error))?;
-        #[cfg(unix)]
-        sweep::begin(&temp);
         Ok(Self {
             path: temp.path().to_owned(),
             temp: RwLock::new(Some(temp)),
