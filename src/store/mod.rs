@@ -205,7 +205,13 @@ impl Store {
             .await
             .map_err(Failure::from_store)?;
         let ResponseHead { headers, .. } = answered(result.extensions.remove())?;
-        Ok(Stored::read(&headers))
+        let stored = Stored::read(&headers);
+        if stored.etag.is_none() {
+            // A page that something in between shows with a 200 is no sign that anything is stored.
+            let problem = "an answer without ETag to a put is not one of S3";
+            return Err(Failure::new(FailureKind::Malformed, problem));
+        }
+        Ok(stored)
     }
 
     /// Whether this is S3 itself, and not a service that is like it.
