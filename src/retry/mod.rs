@@ -13,7 +13,7 @@ pub use self::policy::RetryPolicy;
 pub(crate) use self::policy::{METAFLOW_RETRY_COUNT, METAFLOW_TRANSIENT_RETRY_COUNT};
 use self::wait::Waits;
 use crate::error::Error;
-use crate::store::{self, Failure, FailureKind, Retryability};
+use crate::store::{self, Attempted, Failure, FailureKind, Retryability, Unread};
 
 /// The retries of one client. Clones share everything.
 #[derive(Debug, Clone)]
@@ -54,6 +54,7 @@ impl Retries {
             failed: 0,
             in_a_row: InARow::default(),
             idle: Duration::ZERO,
+            unread: None,
         }
     }
 }
@@ -78,6 +79,8 @@ pub(crate) struct Retry<'a> {
     in_a_row: InARow,
     /// For how long the operation has not got on.
     idle: Duration,
+    /// That of the last attempt.
+    unread: Option<Unread>,
 }
 
 /// Failures since the operation last got on.
@@ -110,10 +113,18 @@ impl InARow {
 impl Retry<'_> {
     /// Makes an attempt, whose requests share what is left until the deadline.
     pub(crate) async fn attempt<T, E>(&mut self, attempt: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        self.unread = None;
+        self.go_on(attempt).await
+    }
+
+    /// Goes on with the body of the answer that the last attempt ended with.
+    pub(crate) async fn go_on<T, E>(&mut self, attempt: impl Future<Output = Result<T, E>>) -> Result<T, E> {
         let done = match self.shared.policy.deadline {
             Some(deadline) => {
-                let (done, idle) = store::within(deadline.saturating_sub(self.idle), attempt).await;
+                let left = deadline.saturating_sub(self.idle);
+                let Attempted { done, idle, unread } = store::within(left, self.unread.take(), attempt).await;
                 self.idle += idle;
+                self.unread = unread;
                 done
             }
             None => attempt.await,

@@ -33,16 +33,36 @@ struct Requests {
     connection: Option<CaptureConnection>,
 }
 
-/// Makes an attempt of which no request goes on without a byte moving when, since the first of them, `limit` is over. Returns
-/// what it came to, and how long it took since then, without the time in which a body was on its way.
-pub(crate) async fn within<T>(limit: Duration, attempt: impl Future<Output = T>) -> (T, Duration) {
-    let current = Arc::new(Attempt { limit, requests: Mutex::default() });
+/// An answer whose body is still to be read.
+#[derive(Debug)]
+pub(crate) struct Unread(CaptureConnection);
+
+/// What an attempt came to.
+pub(crate) struct Attempted<T> {
+    pub(crate) done: T,
+    /// How long it took since its first request, without the time in which a body was on its way.
+    pub(crate) idle: Duration,
+    pub(crate) unread: Option<Unread>,
+}
+
+/// Makes an attempt of which no request goes on without a byte moving when, since the first of them, `limit` is over. One that
+/// goes on with an `unread` answer begins with its body.
+pub(crate) async fn within<T>(
+    limit: Duration,
+    unread: Option<Unread>,
+    attempt: impl Future<Output = T>,
+) -> Attempted<T> {
+    let requests = unread.map_or_else(Requests::default, |Unread(connection)| Requests {
+        since: Some(Instant::now()),
+        connection: Some(connection),
+    });
+    let current = Arc::new(Attempt { limit, requests: Mutex::new(requests) });
     let done = ATTEMPT.scope(Arc::clone(&current), attempt).await;
     let Requests { since, connection } =
         std::mem::take(&mut *current.requests.lock().unwrap_or_else(PoisonError::into_inner));
     let idle_since =
         since.map(|since| connection.as_ref().and_then(Traffic::of).map_or(since, |traffic| traffic.idle_since(since)));
-    (done, idle_since.map_or(Duration::ZERO, |since| since.elapsed()))
+    Attempted { done, idle: idle_since.map_or(Duration::ZERO, |since| since.elapsed()), unread: connection.map(Unread) }
 }
 
 /// One request's share of an attempt.

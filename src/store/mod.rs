@@ -49,7 +49,7 @@ pub(crate) use self::delete::{Deleted, MAX_DELETE_KEYS, is_exact_in_xml};
 pub(crate) use self::failure::{Failure, FailureKind, Retryability};
 use self::headers::{ATTRIBUTES, ENCRYPTION, WRITE_ID};
 pub(crate) use self::headers::{ObjectHeaders, ReadOptions, WriteCondition, WriteId};
-pub(crate) use self::idle::within;
+pub(crate) use self::idle::{Attempted, Unread, within};
 pub(crate) use self::listing::{ListPage, ListQuery, ListedObject};
 pub(crate) use self::multipart::{MultipartUpload, UploadedPart};
 pub(crate) use self::route::Endpoint;

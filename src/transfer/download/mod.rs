@@ -116,7 +116,7 @@ impl<'a> Wanted<'a> {
             let mut pieces = self.pieces(length);
             if strong(head.etag.as_deref()) {
                 self.fill(&mut pieces, &head, window.end, Some(incoming), &mut retry, WHOLE_WILL_DO).await?;
-            } else if let Err(stopped) = retry.attempt(receive(incoming, window.start, &mut pieces)).await {
+            } else if let Err(stopped) = retry.go_on(receive(incoming, window.start, &mut pieces)).await {
                 // Nothing shows that the rest belongs to the beginning.
                 let reached = length - pieces.expected();
                 if reached >= farthest + PROGRESS {
@@ -164,24 +164,25 @@ impl<'a> Wanted<'a> {
         let mut progress = pieces.expected();
         loop {
             let start = end - pieces.expected();
-            let attempt = async {
-                let incoming = match first.take() {
-                    Some(incoming) => incoming,
-                    None if start == end => return Ok(Filled::Whole),
-                    None => {
+            let attempt = match first.take() {
+                Some(incoming) => {
+                    retry.go_on(async { receive(incoming, start, pieces).await.map(|()| Filled::Whole) }).await
+                }
+                None if start == end => return Ok(Filled::Whole),
+                None => {
+                    let attempt = async {
                         let incoming = self.rest(head, start..end).await?;
                         if incoming.head.range.is_none() && !whole_will_do {
                             return Ok(Filled::RangesIgnored);
                         }
-                        incoming
-                    }
-                };
-                receive(incoming, start, pieces).await?;
-                Ok(Filled::Whole)
+                        receive(incoming, start, pieces).await.map(|()| Filled::Whole)
+                    };
+                    retry.attempt(attempt).await
+                }
             };
-            let failure = match retry.attempt(attempt).await {
+            let failure = match attempt {
                 Ok(filled) => return Ok(filled),
-                Err(stopped) => Stopped::failure(stopped, retry)?,
+                Err(stopped) => stopped.failure(retry)?,
             };
             if pieces.expected() + PROGRESS <= progress {
                 retry.progressed();
