@@ -1,5 +1,6 @@
 // Before the README, whose own definitions of these links are for files: the first one counts.
 //! [parity]: crate::_metaflow_parity
+//! [reliability]: crate::_reliability
 //! [design]: crate::_design
 #![doc = include_str!("../README.md")]
 
@@ -48,6 +49,10 @@ pub mod _design {}
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("../docs/metaflow-parity.md")]
 pub mod _metaflow_parity {}
+
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/reliability.md")]
+pub mod _reliability {}
 
 /// What users rely on when they move these types into tasks, axum bodies and tonic responses.
 const _: () = {

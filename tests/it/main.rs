@@ -29,7 +29,7 @@ mod killed;
 mod listing;
 mod metadata;
 mod metaflow_defects;
-mod parity;
+mod pages;
 mod plain_data;
 mod real_server;
 mod recursive;
