@@ -63,7 +63,7 @@ pub enum ErrorKind {
     NoSuchBucket,
     /// The server asked for fewer requests until the attempts were used up.
     Throttled,
-    /// Nothing moved for longer than the idle timeout, on every attempt.
+    /// Nothing moved for longer than the idle timeout, on every attempt; or of a close, cleanups took longer than it waits.
     Timeout,
     /// The server could not be reached, or connections to it broke, on every attempt.
     Network,

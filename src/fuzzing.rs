@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::address::{Address, Directory, MAX_KEY_BYTES, Root};
 use crate::metadata as attributes;
-pub use crate::store::fuzzing::{content_range, error_document, key_path, listing, rfc2047};
+pub use crate::store::fuzzing::{content_range, error_document, key_path, listing, rfc2047, uploads};
 
 /// Roots, keys and directories, from what users write: what is accepted comes back byte for byte.
 ///
@@ -104,7 +104,7 @@ mod tests {
         )*};
     }
 
-    targets!(listing, error_document, s3_url, content_range, rfc2047, key_path, metadata);
+    targets!(listing, uploads, error_document, s3_url, content_range, rfc2047, key_path, metadata);
 
     const LONGEST_INPUT: usize = 4096;
 

@@ -3,6 +3,7 @@
 //! [design]: crate::_design
 #![doc = include_str!("../README.md")]
 
+mod abandoned;
 mod address;
 mod blocking;
 mod config;
@@ -25,13 +26,14 @@ mod store;
 pub mod testing;
 mod transfer;
 
+pub use crate::abandoned::AbandonedUpload;
 pub use crate::config::{ClientBuilder, Credentials, S3Builder};
 pub use crate::encryption::{CustomerKey, Encryption, KmsKey};
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::object::{RangeInfo, S3Object};
 pub use crate::ops::{
-    Copy, CopyMany, Delete, DeleteMany, Exists, FileInput, Get, GetInput, GetMany, GetRecursive, Info, InfoMany,
-    ListPaths, ListRecursive, Put, PutInput, PutMany,
+    AbandonedUploads, AbortUpload, Copy, CopyMany, Delete, DeleteMany, Exists, FileInput, Get, GetInput, GetMany,
+    GetRecursive, Info, InfoMany, ListPaths, ListRecursive, Put, PutInput, PutMany,
 };
 pub use crate::receipt::{DeleteReceipt, PutOutcome, PutReceipt};
 pub use crate::request::{PutValue, S3GetObject, S3PutObject};
@@ -58,6 +60,7 @@ const _: () = {
     handle::<S3Object>();
     handle::<PutReceipt>();
     handle::<DeleteReceipt>();
+    handle::<AbandonedUpload>();
     handle::<ClientBuilder>();
     handle::<S3Builder>();
     handle::<S3GetObject>();
@@ -65,6 +68,8 @@ const _: () = {
     send::<Copy>();
     send::<CopyMany>();
     send_sync::<Error>();
+    send::<AbandonedUploads>();
+    send::<AbortUpload>();
     send::<Delete>();
     send::<DeleteMany>();
     send::<Get>();

@@ -3,21 +3,23 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::Stream;
 
+use crate::abandoned::AbandonedUpload;
 use crate::address::Root;
 use crate::blocking::Workers;
 use crate::config::{ClientBuilder, RunSettings, S3Builder};
 use crate::encryption::Encryption;
 use crate::error::Result;
 use crate::ops::{
-    Copy, CopyMany, Delete, DeleteMany, Exists, FileInput, Get, GetInput, GetMany, GetRecursive, Info, InfoMany,
-    ListPaths, ListRecursive, Put, PutInput, PutMany,
+    AbandonedUploads, AbortUpload, Copy, CopyMany, Delete, DeleteMany, Exists, FileInput, Get, GetInput, GetMany,
+    GetRecursive, Info, InfoMany, ListPaths, ListRecursive, Put, PutInput, PutMany,
 };
 use crate::request::{PutValue, S3GetObject, S3PutObject};
 use crate::retry::Retries;
-use crate::scope::Scope;
+use crate::scope::{CLOSE_LIMIT, Scope};
 use crate::store::Store;
 use crate::transfer::Engine;
 
@@ -109,7 +111,12 @@ impl fmt::Debug for Client {
 /// The scope's directory is made in the `tmproot` at the first download: `s3flow.` and six random characters, mode 0700. It
 /// goes with [`close`](Self::close), or when the last clone of the scope and the last object with a file in it are dropped.
 /// That last drop removes the directory on the spot, which blocks the thread for as long as it takes; `close` does it
-/// elsewhere. A process that is killed leaves its directory behind.
+/// elsewhere.
+///
+/// A process that is killed leaves its directory behind. The file `.lock` in it, which is locked for as long as its process
+/// lives, tells the next process of the same user on the same machine (since that was started) that nobody uses it any more:
+/// its first download into the same `tmproot` removes it, on a thread that nothing waits for. Where files cannot be locked, and
+/// on Windows, such directories stay.
 ///
 /// # Runtime
 ///
@@ -561,18 +568,114 @@ impl S3 {
         DeleteMany::new(self.clone(), futures::StreamExt::map(keys, GetInput::into_request))
     }
 
-    /// Ends the scope: its operations under way end with [`ErrorKind::Closed`](crate::ErrorKind::Closed), as every later one
-    /// does, and its directory is removed with all of its files. Closing again does nothing.
+    /// Lists multipart uploads that nobody finished: their parts are paid for, and no listing of objects shows them. A stream of
+    /// them as pages arrive, or awaited, a `Vec`. With [`abort`](AbandonedUploads::abort), each is aborted as it is listed.
+    ///
+    /// The library aborts what it does not finish. What stays is of processes that were killed, of networks that were gone, and
+    /// of other programs. S3 cannot tell an upload that is abandoned from one that goes on slowly: `older_than` must be longer
+    /// than any upload takes, counted from its beginning. It is compared with the server's clock. A
+    /// [lifecycle rule](https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpu-abort-incomplete-mpu-lifecycle-config.html) of
+    /// the bucket does the same for all of it.
+    ///
+    /// A prefix is a directory, as for [`list_recursive`](Self::list_recursive): `2026` means uploads to `2026/x` and not to
+    /// `2026-old/x`; and also those to exactly `2026`, so that a file can be named too. An empty one is the root itself. The
+    /// permissions are `s3:ListBucketMultipartUploads` and `s3:AbortMultipartUpload`.
+    ///
+    /// ```
+    /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
+    /// use std::time::Duration;
+    ///
+    /// let a_week = Duration::from_secs(7 * 24 * 60 * 60);
+    /// for upload in s3.abandoned_uploads(["models"], a_week).await? {
+    ///     println!("{} was begun at {:?}", upload.url(), upload.initiated());
+    /// }
+    /// let gone = s3.abandoned_uploads([""], a_week).abort(true).await?;
+    /// println!("{} uploads aborted", gone.len());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn abandoned_uploads<I>(&self, prefixes: I, older_than: Duration) -> AbandonedUploads
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        AbandonedUploads::new(self.clone(), owned(prefixes), older_than)
+    }
+
+    /// Aborts one of the [`abandoned_uploads`](Self::abandoned_uploads) of any scope; its parts are removed. One that is gone is
+    /// no error. Parts that somebody is sending at that moment may stay, and the upload with them: asking again shows it.
+    ///
+    /// ```
+    /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
+    /// use futures::TryStreamExt;
+    ///
+    /// let mut uploads = s3.abandoned_uploads(["models"], std::time::Duration::from_secs(86_400));
+    /// while let Some(upload) = uploads.try_next().await? {
+    ///     if upload.key().ends_with(".tmp") {
+    ///         s3.abort_upload(&upload).await?;
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn abort_upload(&self, upload: &AbandonedUpload) -> AbortUpload {
+        AbortUpload::new(self.clone(), upload.clone())
+    }
+
+    /// Ends the scope within 10 seconds, as [`close_within`](Self::close_within) does.
+    ///
+    /// ```
+    /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
+    /// s3.get("model.bin").await?.persist("/models/current").await?;
+    /// s3.close().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Io`](crate::ErrorKind::Io) when the directory could not be removed; the scope is closed nevertheless.
+    /// Those of [`close_within`](Self::close_within).
     ///
     /// # Cancel safety
     ///
-    /// Once begun, the removal ends also when the future is dropped.
+    /// That of [`close_within`](Self::close_within).
     pub async fn close(&self) -> Result<()> {
-        self.inner.scope.close().await
+        self.close_within(CLOSE_LIMIT).await
+    }
+
+    /// Ends the scope: its operations under way end with [`ErrorKind::Closed`](crate::ErrorKind::Closed), as every later one
+    /// does, what they began is cleaned up (multipart uploads are aborted), and its directory is removed with all of its files,
+    /// kept ones too.
+    ///
+    /// It waits for the cleanups for as long as `limit`, and then for the removal, which takes no longer than its files need.
+    /// An operation whose future is held and not polled is waited for no longer than a second: it ends, and what it began is
+    /// cleaned up, when that future is polled or dropped.
+    ///
+    /// Any clone may close, again or at the same time: each call waits for all of it, and does what an earlier one left undone.
+    ///
+    /// ```
+    /// # async fn example(s3: s3flow::S3) {
+    /// use std::time::Duration;
+    ///
+    /// if let Err(error) = s3.close_within(Duration::from_secs(2)).await {
+    ///     eprintln!("{error}");
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) when cleanups are still under way, saying how many. They go on in the
+    /// background; the directory is removed nevertheless. [`ErrorKind::Io`](crate::ErrorKind::Io) when the directory cannot be
+    /// removed. The scope is closed either way, and closing again tries again.
+    ///
+    /// # Cancel safety
+    ///
+    /// From the first poll on the scope is closed, and its operations and cleanups end, also when the future is dropped. The
+    /// directory is removed by the next close then, or with the last clone of the scope and the last object with a file in it;
+    /// a removal that has begun goes on to its end.
+    pub async fn close_within(&self, limit: Duration) -> Result<()> {
+        self.inner.scope.close_within(limit).await.map_err(|error| error.with_operation("close", None))
     }
 
     pub(crate) fn root(&self) -> &Root {

@@ -8,12 +8,19 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
-use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::blocking::{Workers, blocking};
 use crate::error::{Error, ErrorKind, Result};
+
+mod close;
+mod locked;
+#[cfg(unix)]
+mod sweep;
+
+pub(crate) use self::close::CLOSE_LIMIT;
+use self::locked::LockedDir;
 
 /// Where the files of a scope go. The directory is made at the first use.
 pub(crate) struct Scope {
@@ -21,7 +28,12 @@ pub(crate) struct Scope {
     workers: Arc<Workers>,
     directory: Mutex<Option<Arc<Directory>>>,
     closed: CancellationToken,
+    /// The operations.
+    running: TaskTracker,
+    /// What the operations leave to be done.
     aborts: TaskTracker,
+    /// The directory of a closed scope until it is removed.
+    leaving: Mutex<Option<LockedDir>>,
 }
 
 /// The directory itself; it goes with the last handle of it.
@@ -29,7 +41,7 @@ pub(crate) struct Scope {
 pub(crate) struct Directory {
     path: PathBuf,
     /// `None` once the scope is closed. Files are made under the read lock, so that none is made behind the back of a close.
-    temp: RwLock<Option<TempDir>>,
+    temp: RwLock<Option<LockedDir>>,
     next: AtomicU64,
     workers: Arc<Workers>,
 }
@@ -65,7 +77,9 @@ impl Scope {
             workers,
             directory: Mutex::new(None),
             closed: CancellationToken::new(),
+            running: TaskTracker::new(),
             aborts: TaskTracker::new(),
+            leaving: Mutex::new(None),
         }
     }
 
@@ -80,7 +94,7 @@ impl Scope {
 
     /// Runs `operation` unless and until the scope is closed.
     pub(crate) async fn unless_closed<T>(&self, operation: impl Future<Output = Result<T>>) -> Result<T> {
-        match self.closed.run_until_cancelled(operation).await {
+        match self.running.track_future(self.closed.run_until_cancelled(operation)).await {
             Some(result) => result,
             None => Err(closed()),
         }
@@ -88,6 +102,7 @@ impl Scope {
 
     /// The directory, made if this is its first use.
     pub(crate) async fn directory(self: &Arc<Self>) -> Result<Arc<Directory>> {
+        self.check_open()?;
         if let Some(directory) = self.lock().as_ref() {
             return Ok(Arc::clone(directory));
         }
@@ -105,21 +120,6 @@ impl Scope {
         .await
     }
 
-    /// Ends the scope: running operations end with `Closed`, and the directory is removed with all that is in it.
-    pub(crate) async fn close(self: &Arc<Self>) -> Result<()> {
-        self.closed.cancel();
-        let scope = Arc::clone(self);
-        blocking(move || {
-            let Some(directory) = scope.lock().take() else { return Ok(()) };
-            let temp = directory.temp.write().unwrap_or_else(PoisonError::into_inner).take();
-            match temp.map(TempDir::close) {
-                Some(Err(error)) => Err(io_error("could not remove", &directory.path, error)),
-                Some(Ok(())) | None => Ok(()),
-            }
-        })
-        .await
-    }
-
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Arc<Directory>>> {
         self.directory.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -127,7 +127,7 @@ impl Scope {
 
 impl fmt::Debug for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { tmproot, workers: _, directory: _, closed, aborts: _ } = self;
+        let Self { tmproot, workers: _, directory: _, closed, running: _, aborts: _, leaving: _ } = self;
         f.debug_struct("Scope")
             .field("tmproot", tmproot)
             .field("closed", &closed.is_cancelled())
@@ -137,13 +137,10 @@ impl fmt::Debug for Scope {
 
 impl Directory {
     fn make(tmproot: &Path, workers: &Arc<Workers>) -> Result<Self> {
-        let mut builder = tempfile::Builder::new();
-        builder.prefix("s3flow.");
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
-        let temp = builder
-            .tempdir_in(tmproot)
+        let temp = LockedDir::make(tmproot)
             .map_err(|error| io_error("could not make a directory in the tmproot", tmproot, error))?;
+        #[cfg(unix)]
+        sweep::begin(&temp);
         Ok(Self {
             path: temp.path().to_owned(),
             temp: RwLock::new(Some(temp)),
@@ -333,14 +330,18 @@ fn io_error(what: &str, path: &Path, error: io::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use tempfile::TempDir;
+
     use super::*;
 
     fn chunks(text: &'static str) -> Vec<Bytes> {
         vec![Bytes::new(), Bytes::from_static(text.as_bytes()), Bytes::new()]
     }
 
+    /// But for the lock file.
     fn files_in(path: &Path) -> usize {
-        fs::read_dir(path).map_or(0, Iterator::count)
+        let entries = fs::read_dir(path).into_iter().flatten();
+        entries.filter(|entry| entry.as_ref().unwrap().file_name() != locked::LOCK).count()
     }
 
     #[test]
@@ -378,7 +379,7 @@ mod tests {
         let path = lease.path().to_owned();
         drop(lease);
         assert!(path.exists());
-        scope.close().await.unwrap();
+        scope.close_within(CLOSE_LIMIT).await.unwrap();
         assert_eq!(files_in(tmproot.path()), 0);
     }
 
@@ -415,8 +416,8 @@ mod tests {
         let tmproot = tempfile::tempdir().unwrap();
         let (scope, directory) = open(&tmproot).await;
         let part = directory.begin("k").unwrap();
-        scope.close().await.unwrap();
-        scope.close().await.unwrap();
+        scope.close_within(CLOSE_LIMIT).await.unwrap();
+        scope.close_within(CLOSE_LIMIT).await.unwrap();
         assert_eq!(directory.write("k", &chunks("text")).unwrap_err().kind(), ErrorKind::Closed);
         assert_eq!(part.finish().unwrap_err().kind(), ErrorKind::Closed);
         assert_eq!(scope.directory().await.unwrap_err().kind(), ErrorKind::Closed);
@@ -430,7 +431,7 @@ mod tests {
             let (scope, directory) = open(&tmproot).await;
             let parts: Vec<PartFile> = (0..300).map(|_| directory.begin("k").unwrap()).collect();
             let finishing = std::thread::spawn(move || parts.into_iter().map(PartFile::finish).collect::<Vec<_>>());
-            let closed = scope.close().await;
+            let closed = scope.close_within(CLOSE_LIMIT).await;
             drop(finishing.join().unwrap());
             closed.unwrap();
             assert_eq!(files_in(tmproot.path()), 0);

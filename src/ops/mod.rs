@@ -1,5 +1,6 @@
 //! The operations: what is asked for, and what its outcomes mean. Nothing here knows HTTP or files.
 
+mod abandoned;
 mod batches;
 mod copy;
 mod delete;
@@ -13,8 +14,7 @@ mod put;
 mod recursive;
 mod turns;
 
-use crate::error::{Error, ErrorKind};
-
+pub use self::abandoned::{AbandonedUploads, AbortUpload};
 pub use self::copy::{Copy, CopyMany};
 pub use self::delete::{Delete, DeleteMany};
 pub use self::exists::Exists;
@@ -23,6 +23,8 @@ pub use self::info::{Info, InfoMany};
 pub use self::list::{ListPaths, ListRecursive};
 pub use self::put::{FileInput, Put, PutInput, PutMany};
 pub use self::recursive::GetRecursive;
+
+use crate::error::{Error, ErrorKind};
 
 /// The future that an operation becomes when it is awaited.
 type Operation<T> = futures::future::BoxFuture<'static, crate::Result<T>>;

@@ -8,6 +8,7 @@ use percent_encoding::percent_decode_str;
 
 use super::failure::{Failure, FailureKind};
 use super::listing::{self as listings, ListPage, ListedObject};
+use super::uploads::{self as pages, ListedUpload, UploadMarker};
 use super::{content_range as ranges, keys, rfc2047 as words};
 
 /// Pages of ListObjectsV2: one that is read says no more than it holds, and comes back when it is written anew.
@@ -58,6 +59,46 @@ fn page_document(page: &ListPage) -> String {
         document.push_str(&element("NextContinuationToken", next));
     }
     document.push_str("</ListBucketResult>");
+    document
+}
+
+/// Pages of ListMultipartUploads: as those of ListObjectsV2, and no upload is without a key, an id or a date.
+pub fn uploads(data: &[u8]) {
+    let Ok((uploads, next)) = pages::parse(data, None) else { return };
+    let mut read = next.as_ref().map_or(0, |next| next.key.len() + next.id.as_ref().map_or(0, String::len));
+    for ListedUpload { key, id, storage_class, .. } in &uploads {
+        assert!(!key.is_empty() && !id.is_empty() && storage_class.as_deref() != Some(""));
+        read += key.len() + id.len() + storage_class.as_ref().map_or(0, String::len);
+    }
+    assert!(read <= data.len(), "{} bytes became {read}", data.len());
+    if uploads.iter().map(|upload| upload.initiated).all(has_year_of_four_digits) {
+        let written = uploads_document(&uploads, next.as_ref());
+        assert_eq!(pages::parse(written.as_bytes(), None).ok(), Some((uploads, next.clone())));
+    }
+    if let Some(next) = &next {
+        assert!(next.id.as_deref() != Some(""));
+        assert!(pages::parse(data, Some(next)).is_err(), "a marker that leads to itself never ends");
+    }
+}
+
+fn uploads_document(uploads: &[ListedUpload], next: Option<&UploadMarker>) -> String {
+    let encoded = |name: &str, key: &str| element(name, &keys::encode_query(key).replace("%20", "+"));
+    let mut document = "<ListMultipartUploadsResult><EncodingType>url</EncodingType>".to_owned();
+    for ListedUpload { key, id, initiated, storage_class } in uploads {
+        let time = DateTime::<Utc>::from(*initiated).to_rfc3339_opts(SecondsFormat::Nanos, true);
+        document.push_str("<Upload>");
+        document.push_str(&encoded("Key", key));
+        document.push_str(&element("UploadId", id));
+        document.push_str(&element("Initiated", &time));
+        document.extend(storage_class.as_deref().map(|class| element("StorageClass", class)));
+        document.push_str("</Upload>");
+    }
+    if let Some(UploadMarker { key, id }) = next {
+        document.push_str("<IsTruncated>true</IsTruncated>");
+        document.push_str(&encoded("NextKeyMarker", key));
+        document.extend(id.as_deref().map(|id| element("NextUploadIdMarker", id)));
+    }
+    document.push_str("</ListMultipartUploadsResult>");
     document
 }
 

@@ -66,13 +66,7 @@ pub(super) fn query(list: &ListQuery<'_>, token: Option<&str>) -> String {
 /// Reads the answer to [`query`] with the same `token`.
 pub(super) fn parse(body: &[u8], token: Option<&str>) -> Result<ListPage, Failure> {
     let raw = RawPage::read(body).map_err(|problem| malformed(problem.to_owned()))?;
-    let decode = |text: String| {
-        if !raw.url_encoded {
-            return Ok(text);
-        }
-        keys::decode_listed(&text)
-            .ok_or_else(|| malformed(format!("a listing with the key {text:?}, which is not URL-encoded UTF-8")))
-    };
+    let decode = |text: String| decoded(raw.url_encoded, text);
     if raw.truncated && raw.next.is_none() {
         return Err(malformed("a listing that is truncated and has no continuation token".to_owned()));
     }
@@ -86,6 +80,15 @@ pub(super) fn parse(body: &[u8], token: Option<&str>) -> Result<ListPage, Failur
         .collect::<Result<_, Failure>>()?;
     let prefixes = raw.prefixes.into_iter().map(decode).collect::<Result<_, Failure>>()?;
     Ok(ListPage { objects, prefixes, next: raw.next.filter(|_| raw.truncated) })
+}
+
+/// A key or a prefix of a listing.
+pub(super) fn decoded(url_encoded: bool, text: String) -> Result<String, Failure> {
+    if !url_encoded {
+        return Ok(text);
+    }
+    keys::decode_listed(&text)
+        .ok_or_else(|| malformed(format!("a listing with the key {text:?}, which is not URL-encoded UTF-8")))
 }
 
 fn malformed(problem: String) -> Failure {

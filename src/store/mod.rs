@@ -17,6 +17,7 @@ mod multipart;
 mod rfc2047;
 mod sign;
 mod transport;
+mod uploads;
 mod wire;
 mod xml;
 
@@ -50,6 +51,7 @@ use self::sign::Signer;
 pub use self::transport::TlsRoots;
 use self::transport::Transport;
 pub(crate) use self::transport::{CaCertificates, TransportConfig};
+pub(crate) use self::uploads::{ListedUpload, UploadMarker, UploadsPage};
 pub(crate) use self::wire::Endpoint;
 use self::wire::{Bucket, BucketService, RequestHeaders, ResponseHead, Wire};
 use crate::address::Location;
@@ -230,9 +232,14 @@ impl Store {
         query: ListQuery<'_>,
         token: Option<&str>,
     ) -> Result<ListPage, Failure> {
+        let (_, document) = self.ask(bucket, listing::query(&query, token)).await?;
+        listing::parse(&document, token)
+    }
+
+    /// Headers and document of a page that a bucket is asked for.
+    async fn ask(&self, bucket: &str, query: String) -> Result<(HeaderMap, Bytes), Failure> {
         let store = self.bucket(bucket)?;
-        let request = bucket_request(Method::GET, listing::query(&query, token));
-        let response = self.wire.send(&store.bucket, request).await?;
+        let response = self.wire.send(&store.bucket, bucket_request(Method::GET, query)).await?;
         let (parts, body) = response.into_parts();
         let (document, whole) = wire::read(body, MAX_LIST_BODY).await?;
         if !whole {
@@ -240,7 +247,7 @@ impl Store {
         }
         match Failure::from_error_in_success(parts.status, &parts.headers, &document) {
             Some(failure) => Err(failure),
-            None => listing::parse(&document, token),
+            None => Ok((parts.headers, document)),
         }
     }
 

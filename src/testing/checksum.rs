@@ -201,6 +201,13 @@ pub(super) struct Plan {
     asked_for: bool,
 }
 
+impl Default for Plan {
+    /// When nothing is asked for.
+    fn default() -> Self {
+        Self { algorithm: Algorithm::Crc64Nvme, full_object: true, asked_for: false }
+    }
+}
+
 impl Plan {
     pub(super) fn of(headers: &HeaderMap) -> Result<Self, Failure> {
         let value = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());

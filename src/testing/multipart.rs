@@ -1,5 +1,6 @@
 //! Multipart uploads.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -158,20 +159,43 @@ impl Service {
 
     pub(super) fn list_multipart_uploads(&self, request: &Request) -> Result<Answer, Failure> {
         let bucket = self.bucket(request)?;
-        let encode = request.call.query("encoding-type") == Some("url");
+        let query = |name| request.call.query(name).unwrap_or_default();
+        let encode = query("encoding-type") == "url";
         let encoded = |text: &str| if encode { url_encode(text) } else { text.to_owned() };
-        let prefix = request.call.query("prefix").unwrap_or_default();
+        let max_uploads = match query("max-uploads") {
+            "" => self.page_size,
+            number => number.parse::<u32>().map(|number| (number as usize).min(self.page_size)).map_err(|_| {
+                Failure::invalid_argument("Provided max-uploads not an integer or within integer range")
+            })?,
+        };
+        let (prefix, key_marker) = (query("prefix"), query("key-marker"));
+        // Alone, an upload-id-marker means nothing.
+        let id_marker = if key_marker.is_empty() { "" } else { query("upload-id-marker") };
+        let is_after = |id: &str, key: &str| match key.cmp(key_marker) {
+            Ordering::Greater => true,
+            Ordering::Equal => !id_marker.is_empty() && id > id_marker,
+            Ordering::Less => false,
+        };
+        let mut uploads = bucket.uploads();
+        uploads.retain(|(id, upload)| upload.key.starts_with(prefix) && is_after(id, &upload.key));
+        let truncated = uploads.len() > max_uploads && max_uploads > 0;
+        uploads.truncate(max_uploads);
+
         let mut xml = Xml::new("ListMultipartUploadsResult");
         xml.element("Bucket", request.call.bucket());
-        xml.element("KeyMarker", "");
-        xml.element("UploadIdMarker", "");
+        xml.element("KeyMarker", &encoded(key_marker));
+        xml.element("UploadIdMarker", id_marker);
+        if let Some((id, upload)) = uploads.last().filter(|_| truncated) {
+            xml.element("NextKeyMarker", &encoded(&upload.key));
+            xml.element("NextUploadIdMarker", id);
+        }
         if encode {
             xml.element("EncodingType", "url");
         }
         xml.element("Prefix", &encoded(prefix));
-        xml.number("MaxUploads", 1000);
-        xml.element("IsTruncated", "false");
-        for (id, upload) in bucket.uploads().into_iter().filter(|(_, upload)| upload.key.starts_with(prefix)) {
+        xml.number("MaxUploads", max_uploads as u64);
+        xml.element("IsTruncated", if truncated { "true" } else { "false" });
+        for (id, upload) in uploads {
             xml.open("Upload");
             xml.element("Key", &encoded(&upload.key));
             xml.element("UploadId", &id);

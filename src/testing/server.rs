@@ -1,6 +1,7 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use tokio::task::AbortHandle;
@@ -11,7 +12,9 @@ use super::connection::Shared;
 use super::fault::{FaultPlan, InjectedFault};
 use super::log::LoggedRequest;
 use super::service::Service;
+use super::store::Upload;
 use super::stored::StoredObject;
+use super::time::Moment;
 use super::upload::StoredUpload;
 
 /// An S3 server inside this process, on a port of its own on `127.0.0.1`.
@@ -141,6 +144,31 @@ impl S3Server {
     /// ```
     pub fn set_clock_offset(&self, seconds: i64) {
         self.service.clock.set(seconds);
+    }
+
+    /// Begins a multipart upload that nobody will finish, as if it were begun `age` ago, and gives its id. Creates the bucket
+    /// when it is missing.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// let server = s3flow::testing::S3Server::start().await?;
+    /// let id = server.abandon_upload("bucket", "model.bin", Duration::from_secs(86_400));
+    ///
+    /// let s3 = server.client_builder().build()?.s3().s3root("s3://bucket").build()?;
+    /// let found = s3.abandoned_uploads([""], Duration::from_secs(3600)).await?;
+    /// assert_eq!((found.len(), found[0].upload_id()), (1, id.as_str()));
+    /// # Ok(()) }
+    /// ```
+    pub fn abandon_upload(&self, bucket: &str, key: &str, age: Duration) -> String {
+        self.service.store.create_bucket(bucket, self.service.clock.moment());
+        let id = self.service.store.upload_id();
+        let begun = self.service.clock.now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
+        if let Some(bucket) = self.service.store.find(bucket) {
+            bucket.create_upload(id.clone(), Upload::begun(key, Moment::at(begun)));
+        }
+        id
     }
 
     /// From now on, every request for this key is answered with `403 AccessDenied`. The key stays in listings.

@@ -98,6 +98,14 @@ pub(super) struct Upload {
     pub(super) parts: BTreeMap<u16, Part>,
 }
 
+impl Upload {
+    /// Of an object of which nothing is said, without parts.
+    pub(super) fn begun(key: &str, initiated: Moment) -> Self {
+        let (attributes, plan) = (Attributes::default(), Plan::default());
+        Self { key: key.to_owned(), initiated, attributes, plan, parts: BTreeMap::new() }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(super) struct Part {
     pub(super) content: Content,

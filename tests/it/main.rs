@@ -8,11 +8,13 @@
 mod shell;
 mod support;
 
+mod abandoned;
 mod ambiguity;
 mod bad_input;
 mod broken_wire;
 mod cancellation;
 mod cases;
+mod closing;
 mod commands;
 mod conditions;
 mod deletes;
@@ -22,6 +24,7 @@ mod environment;
 mod fault_table;
 mod faults;
 mod interop;
+mod killed;
 mod listing;
 mod metadata;
 mod metaflow_defects;

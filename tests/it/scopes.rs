@@ -56,6 +56,10 @@ async fn after_close_every_operation_is_closed_and_sends_nothing() {
         fixture.s3.get_all().await.unwrap_err(),
         fixture.s3.info_many(["k"]).await.unwrap_err(),
         fixture.s3.exists("k").await.unwrap_err(),
+        fixture.s3.copy("k", "l").await.unwrap_err(),
+        fixture.s3.copy_many([("k", "l")]).await.unwrap_err(),
+        fixture.s3.delete("k").await.unwrap_err(),
+        fixture.s3.delete_many(["k", "l"]).await.unwrap_err(),
     ] {
         assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
     }

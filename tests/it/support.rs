@@ -1,6 +1,6 @@
 //! A server, a client for it, and a look at the disk.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ impl Fixture {
         in_time("the client lets go", self.server.wait_for_connections(|open| open <= at_most)).await;
     }
 
-    /// How many files the scopes have on disk.
+    /// How many files the scopes have on disk, but for the locks of their directories.
     pub(crate) fn files(&self) -> usize {
         files_below(self.tmproot.path())
     }
@@ -94,7 +94,8 @@ pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
 fn files_below(directory: &Path) -> usize {
     // What goes away while it is looked at is not counted.
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    entries.map(|entry| if entry.path().is_dir() { files_below(&entry.path()) } else { 1 }).sum()
+    let files = |path: PathBuf| if path.is_dir() { files_below(&path) } else { usize::from(!path.ends_with(".lock")) };
+    entries.map(|entry| files(entry.path())).sum()
 }
 
 /// One step of SplitMix64 (Steele, Lea and Flood, 2014): a number from which the next one does not show.

@@ -2,6 +2,7 @@
 
 use s3flow::S3;
 
+pub(crate) mod abandoned;
 pub(crate) mod copies;
 pub(crate) mod deletes;
 pub(crate) mod lists;
@@ -55,6 +56,9 @@ macro_rules! every_case {
             deletes::what_is_deleted_is_gone_and_missing_keys_are_no_error,
             deletes::thousands_are_deleted_as_they_are_listed,
             deletes::every_key_is_deleted_under_exactly_its_name,
+            abandoned::what_nobody_finished_is_found_and_aborted,
+            abandoned::what_was_begun_just_now_is_not_abandoned,
+            abandoned::of_a_missing_bucket_no_uploads_are_listed,
         }
     };
 }
