@@ -37,7 +37,7 @@ pub use crate::ops::{
 };
 pub use crate::receipt::{DeleteReceipt, PutOutcome, PutReceipt};
 pub use crate::request::{PutValue, S3GetObject, S3PutObject};
-pub use crate::retry::RetryPolicy;
+pub use crate::retry::{RetryBudget, RetryPolicy};
 pub use crate::s3::{Client, S3};
 pub use crate::store::TlsRoots;
 
@@ -62,6 +62,7 @@ const _: () = {
     handle::<DeleteReceipt>();
     handle::<AbandonedUpload>();
     handle::<ClientBuilder>();
+    handle::<RetryPolicy>();
     handle::<S3Builder>();
     handle::<S3GetObject>();
     send::<S3PutObject>();

@@ -54,7 +54,8 @@ impl PutReceipt {
         &self.url
     }
 
-    /// Whether this put stored the object. `false` only with `overwrite(false)`, when the key existed.
+    /// Whether this put stored the object. `false` only with `overwrite(false)`, when the key existed:
+    /// [`PutOutcome::AlreadyExists`].
     #[must_use]
     pub fn uploaded(&self) -> bool {
         self.uploaded

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::Stream;
+use tokio::sync::Semaphore;
 
 use crate::abandoned::AbandonedUpload;
 use crate::address::Root;
@@ -48,6 +49,7 @@ pub(crate) struct ClientParts {
     pub(crate) tmproot: PathBuf,
     pub(crate) runs: RunSettings,
     pub(crate) workers: Arc<Workers>,
+    pub(crate) extra_parts: Arc<Semaphore>,
 }
 
 impl Client {
@@ -81,11 +83,20 @@ impl Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ClientParts { store, retries, concurrency, part_size, encryption, tmproot, runs, workers: _ } =
-            &*self.parts;
+        let ClientParts {
+            store,
+            retries,
+            concurrency,
+            part_size,
+            encryption,
+            tmproot,
+            runs,
+            workers: _,
+            extra_parts: _,
+        } = &*self.parts;
         f.debug_struct("Client")
             .field("store", store)
-            .field("retry", retries.policy())
+            .field("retry_policy", retries.policy())
             .field("concurrency", concurrency)
             .field("part_size", part_size)
             .field("encryption", encryption)
@@ -151,9 +162,14 @@ impl S3 {
         concurrency: usize,
         part_size: Option<u64>,
     ) -> Self {
-        let ClientParts { store, retries, workers, .. } = client.parts();
+        let ClientParts { store, retries, workers, extra_parts, .. } = client.parts();
         let scope = Arc::new(Scope::new(tmproot, Arc::clone(workers)));
-        let engine = Engine { store: store.clone(), retries: retries.clone(), aborts: scope.aborts().clone() };
+        let engine = Engine {
+            store: store.clone(),
+            retries: retries.clone(),
+            aborts: scope.aborts().clone(),
+            extra_parts: Arc::clone(extra_parts),
+        };
         Self { inner: Arc::new(Inner { client, root, scope, engine, encryption, concurrency, part_size }) }
     }
 

@@ -1,8 +1,8 @@
 //! The temporary directory of a scope: file names, and who keeps which file alive. Knows files and nothing of S3.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, IoSlice, Write as _};
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -18,21 +18,24 @@ mod close;
 mod locked;
 #[cfg(unix)]
 mod sweep;
+mod writer;
 
 pub(crate) use self::close::CLOSE_LIMIT;
 use self::locked::LockedDir;
+pub(crate) use self::writer::FileWriter;
 
 /// Where the files of a scope go. The directory is made at the first use.
 pub(crate) struct Scope {
     tmproot: PathBuf,
     workers: Arc<Workers>,
-    directory: Mutex<Option<Arc<Directory>>>,
+    /// Never locked for longer than it takes to look.
+    directory: RwLock<Option<Arc<Directory>>>,
     closed: CancellationToken,
     /// The operations.
     running: TaskTracker,
     /// What the operations leave to be done.
     aborts: TaskTracker,
-    /// The directory of a closed scope until it is removed.
+    /// The directory of a closed scope until it is removed. Locked while the directory is made or removed.
     leaving: Mutex<Option<LockedDir>>,
 }
 
@@ -58,8 +61,7 @@ pub(crate) struct FileLease {
 /// A file that is being written, under a name that no object shows. Dropping it removes the file.
 #[derive(Debug)]
 pub(crate) struct PartFile {
-    file: File,
-    size: u64,
+    writer: FileWriter,
     lease: FileLease,
     finished: PathBuf,
 }
@@ -75,7 +77,7 @@ impl Scope {
         Self {
             tmproot,
             workers,
-            directory: Mutex::new(None),
+            directory: RwLock::new(None),
             closed: CancellationToken::new(),
             running: TaskTracker::new(),
             aborts: TaskTracker::new(),
@@ -103,25 +105,27 @@ impl Scope {
     /// The directory, made if this is its first use.
     pub(crate) async fn directory(self: &Arc<Self>) -> Result<Arc<Directory>> {
         self.check_open()?;
-        if let Some(directory) = self.lock().as_ref() {
-            return Ok(Arc::clone(directory));
+        if let Some(directory) = self.made() {
+            return Ok(directory);
         }
         let scope = Arc::clone(self);
         blocking(move || {
-            let mut slot = scope.lock();
+            let _one_at_a_time = scope.leaving.lock().unwrap_or_else(PoisonError::into_inner);
             scope.check_open()?;
-            if let Some(directory) = slot.as_ref() {
-                return Ok(Arc::clone(directory));
+            if let Some(directory) = scope.made() {
+                return Ok(directory);
             }
             let directory = Arc::new(Directory::make(&scope.tmproot, &scope.workers)?);
-            *slot = Some(Arc::clone(&directory));
+            *scope.directory.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&directory));
+            #[cfg(unix)]
+            sweep::begin(&directory.path);
             Ok(directory)
         })
         .await
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Arc<Directory>>> {
-        self.directory.lock().unwrap_or_else(PoisonError::into_inner)
+    fn made(&self) -> Option<Arc<Directory>> {
+        self.directory.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -139,8 +143,6 @@ impl Directory {
     fn make(tmproot: &Path, workers: &Arc<Workers>) -> Result<Self> {
         let temp = LockedDir::make(tmproot)
             .map_err(|error| io_error("could not make a directory in the tmproot", tmproot, error))?;
-        #[cfg(unix)]
-        sweep::begin(&temp);
         Ok(Self {
             path: temp.path().to_owned(),
             temp: RwLock::new(Some(temp)),
@@ -177,41 +179,42 @@ impl Directory {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let name = format!("{number:x}-{}", name_tail(key));
         let path = self.path.join(format!("{name}{suffix}"));
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(&path).map_err(|error| io_error("could not make", &path, error))?;
+        let writer = FileWriter::create(&path)?;
         let lease = FileLease { path, size: 0, owned: AtomicBool::new(true), directory: Arc::clone(self) };
-        Ok(PartFile { file, size: 0, lease, finished: self.path.join(name) })
+        Ok(PartFile { writer, lease, finished: self.path.join(name) })
     }
 }
 
 impl PartFile {
     /// Writes at the end. Blocks.
     pub(crate) fn append(&mut self, chunks: &[Bytes]) -> Result<()> {
-        let mut slices: Vec<IoSlice<'_>> = chunks.iter().map(|chunk| IoSlice::new(chunk)).collect();
-        let mut rest = &mut slices[..];
-        // Skips empty chunks, which a write of 0 bytes could not tell from a full disk.
-        IoSlice::advance_slices(&mut rest, 0);
-        while !rest.is_empty() {
-            match self.file.write_vectored(rest) {
-                Ok(0) => return Err(io_error("could not write", &self.lease.path, io::ErrorKind::WriteZero.into())),
-                Ok(written) => {
-                    self.size += written as u64;
-                    IoSlice::advance_slices(&mut rest, written);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(io_error("could not write", &self.lease.path, error)),
-            }
+        self.writer.append(chunks)
+    }
+
+    /// For [writers](FileWriter::open_at) of its parts.
+    pub(crate) fn path(&self) -> &Path {
+        &self.lease.path
+    }
+
+    /// As [`finish`](Self::finish), when others have written it, to this size. Blocks.
+    pub(crate) fn finish_of_parts(mut self, size: u64) -> Result<FileLease> {
+        let there = self.writer.file_len()?;
+        if there != size {
+            let problem = format!("{} has {there} bytes in place of {size}", self.lease.path.display());
+            return Err(Error::new(ErrorKind::Io, problem));
         }
-        Ok(())
+        self.lease.size = size;
+        self.rename()
     }
 
     /// Gives the file its own name. Blocks.
-    pub(crate) fn finish(self) -> Result<FileLease> {
-        let finished = self.finished.clone();
-        let mut lease = self.into_lease();
+    pub(crate) fn finish(mut self) -> Result<FileLease> {
+        self.lease.size = self.writer.written();
+        self.rename()
+    }
+
+    fn rename(self) -> Result<FileLease> {
+        let Self { writer: _, mut lease, finished } = self;
         let directory = Arc::clone(&lease.directory);
         // A name that appears while the directory is being removed would keep it from going.
         let temp = directory.temp.read().unwrap_or_else(PoisonError::into_inner);
@@ -224,8 +227,8 @@ impl PartFile {
     }
 
     fn into_lease(self) -> FileLease {
-        let Self { file: _, size, mut lease, finished: _ } = self;
-        lease.size = size;
+        let Self { writer, mut lease, finished: _ } = self;
+        lease.size = writer.written();
         lease
     }
 }

@@ -2,7 +2,10 @@
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::sync::Semaphore;
 
 use super::credentials::Credentials;
 use super::endpoint::parse_endpoint;
@@ -13,9 +16,10 @@ use super::{checked_concurrency, checked_part_size};
 use crate::blocking::Workers;
 use crate::encryption::Encryption;
 use crate::error::{Error, ErrorKind, Result};
-use crate::retry::{Retries, RetryPolicy};
+use crate::retry::{METAFLOW_RETRY_COUNT, METAFLOW_TRANSIENT_RETRY_COUNT, Retries, RetryPolicy};
 use crate::s3::{Client, ClientParts};
 use crate::store::{CaCertificates, CredentialSource, Store, StoreConfig, TlsRoots, TransportConfig};
+use crate::transfer::EXTRA_PARTS;
 
 /// Metaflow's `S3_WORKER_COUNT`.
 const DEFAULT_CONCURRENCY: usize = 64;
@@ -38,11 +42,11 @@ const DEFAULT_REGION: &str = "us-east-1";
 /// | [`encryption`](Self::encryption) | `METAFLOW_S3_SERVER_SIDE_ENCRYPTION` | the bucket's |
 /// | [`tmproot`](Self::tmproot) | `METAFLOW_TEMPDIR` | the system's temporary directory |
 /// | [`datatools_s3root`](Self::datatools_s3root) | `METAFLOW_DATATOOLS_S3ROOT`, `METAFLOW_DATASTORE_SYSROOT_S3` | none |
-/// | [`retries`](Self::retries) | `METAFLOW_S3_RETRY_COUNT` | 7 |
-/// | [`RetryPolicy::throttled_retries`] | `METAFLOW_S3_TRANSIENT_RETRY_COUNT` | 20 |
+/// | [`retry_policy`](Self::retry_policy) | `METAFLOW_S3_RETRY_COUNT`, `METAFLOW_S3_TRANSIENT_RETRY_COUNT`: the numbers of [`RetryPolicy::metaflow`] | 7, 20 |
+/// | [`retries`](Self::retries) | | the policy's |
 /// | [`part_size`](Self::part_size) | | 8 MiB, growing with the value |
 /// | [`connect_timeout`](Self::connect_timeout) | | 5 s |
-/// | [`idle_timeout`](Self::idle_timeout) | | 20 s |
+/// | [`idle_timeout`](Self::idle_timeout) | | 30 s |
 /// | [`tls_roots`](Self::tls_roots) | `METAFLOW_S3_VERIFY_CERTIFICATE`; `SSL_CERT_FILE`, `SSL_CERT_DIR` | the platform's |
 /// | [`use_proxy`](Self::use_proxy) | `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY` | true |
 ///
@@ -88,8 +92,8 @@ pub struct ClientBuilder {
     concurrency: Option<usize>,
     encryption: Option<Encryption>,
     tmproot: Option<PathBuf>,
-    retries: Option<u32>,
     retry_policy: Option<RetryPolicy>,
+    retries: Option<u32>,
     part_size: Option<u64>,
     connect_timeout: Option<Duration>,
     idle_timeout: Option<Duration>,
@@ -149,14 +153,14 @@ impl ClientBuilder {
         self
     }
 
-    /// Which failures are tried again, how often and for how long. The environment's counts hold in the default one only.
+    /// How often, how long and after which waits a request is sent again. Metaflow's variables are not looked at then.
     pub fn retry_policy(mut self, policy: RetryPolicy) -> Self {
         self.retry_policy = Some(policy);
         self
     }
 
-    /// How often a request is sent again after failures that may pass, throttling included: both counts of the
-    /// [`retry_policy`](Self::retry_policy), whatever that says.
+    /// How often a request is sent again, after transient failures and when throttled: short for a
+    /// [`retry_policy`](Self::retry_policy) with these numbers. When nothing answers at all: not more often than it says.
     pub fn retries(mut self, retries: u32) -> Self {
         self.retries = Some(retries);
         self
@@ -181,6 +185,8 @@ impl ClientBuilder {
     }
 
     /// How long a request may wait without a byte moving. There is no limit to how long a request may take while bytes move.
+    /// What is left until the [deadline](RetryPolicy::deadline) of its operation may be shorter, as it is for the second of two
+    /// requests that get no answer: for a service that is silent for longer over a copy, raise both.
     pub fn idle_timeout(mut self, limit: Duration) -> Self {
         self.idle_timeout = Some(limit);
         self
@@ -295,10 +301,11 @@ impl ClientBuilder {
                 .map_or(DEFAULT_CONCURRENCY, NonZeroUsize::get),
         };
         let policy = match (self.retry_policy, self.retries) {
-            (policy, Some(retries)) => policy.unwrap_or_default().retries(retries).throttled_retries(retries),
-            (Some(policy), None) => policy,
-            (None, None) => retry_policy_of(environment)?,
+            (None, None) => policy_of(environment)?,
+            (policy, None) => policy.unwrap_or_default(),
+            (policy, Some(retries)) => policy.unwrap_or_default().retries(retries),
         };
+        policy.check().map_err(|problem| Error::new(ErrorKind::Config, format!("the retry_policy's {problem}")))?;
         let tmproot = match self.tmproot {
             Some(directory) => directory,
             None => environment
@@ -314,20 +321,19 @@ impl ClientBuilder {
             tmproot,
             runs: RunSettings::read(self.datatools_s3root, environment)?,
             workers: Workers::new(),
+            extra_parts: Arc::new(Semaphore::new(EXTRA_PARTS)),
         }))
     }
 }
 
-fn retry_policy_of(environment: &Environment) -> Result<RetryPolicy> {
-    const EXPECTED: &str = "a whole number of at least 0";
-    let mut policy = RetryPolicy::default();
-    if let Some(retries) = environment.number("METAFLOW_S3_RETRY_COUNT", EXPECTED)? {
-        policy = policy.retries(retries);
-    }
-    if let Some(retries) = environment.number("METAFLOW_S3_TRANSIENT_RETRY_COUNT", EXPECTED)? {
-        policy = policy.throttled_retries(retries);
-    }
-    Ok(policy)
+fn policy_of(environment: &Environment) -> Result<RetryPolicy> {
+    let count = |name, default| {
+        environment.number(name, "a whole number of at least 0").map(|count: Option<u32>| count.unwrap_or(default))
+    };
+    Ok(RetryPolicy::metaflow(
+        count("METAFLOW_S3_RETRY_COUNT", METAFLOW_RETRY_COUNT)?,
+        count("METAFLOW_S3_TRANSIENT_RETRY_COUNT", METAFLOW_TRANSIENT_RETRY_COUNT)?,
+    ))
 }
 
 fn encryption_of(environment: &Environment) -> Result<Option<Encryption>> {
@@ -372,10 +378,8 @@ mod tests {
         let variables =
             [("METAFLOW_S3_WORKER_COUNT", "4"), ("METAFLOW_TEMPDIR", "/somewhere"), ("METAFLOW_S3_RETRY_COUNT", "2")];
         let client = built(&variables).unwrap();
-        assert_eq!(
-            (client.parts().concurrency, client.parts().retries.policy()),
-            (4, &RetryPolicy::default().retries(2))
-        );
+        assert_eq!(client.parts().concurrency, 4);
+        assert_eq!(*client.parts().retries.policy(), RetryPolicy::metaflow(2, 20));
         assert_eq!(client.parts().tmproot, PathBuf::from("/somewhere"));
         let client = Client::builder().concurrency(5).build_in(&environment(&variables)).unwrap();
         assert_eq!(client.s3().build().unwrap().concurrency(), 5);
@@ -431,15 +435,13 @@ mod tests {
     #[test]
     fn metaflows_files_set_what_the_environment_does_not() {
         let file = r#"{"METAFLOW_S3_ENDPOINT_URL": "http://file", "METAFLOW_S3_WORKER_COUNT": 5,
-                       "METAFLOW_S3_RETRY_COUNT": "3", "METAFLOW_S3_TRANSIENT_RETRY_COUNT": 4, "METAFLOW_S3_SERVER_SIDE_ENCRYPTION": "AES256",
+                       "METAFLOW_S3_RETRY_COUNT": "3", "METAFLOW_S3_TRANSIENT_RETRY_COUNT": 4,
+                       "METAFLOW_S3_SERVER_SIDE_ENCRYPTION": "AES256",
                        "METAFLOW_TEMPDIR": "/file", "METAFLOW_UNKNOWN": [], "METAFLOW_SERVICE_AUTH_KEY": "hunter2"}"#;
         let machine = Machine::new(&[(USER, file)]);
         let client = Client::builder().build_in(&on(&machine, &[("AWS_ENDPOINT_URL", "http://aws")])).unwrap();
         let parts = client.parts();
-        assert_eq!(
-            (parts.concurrency, parts.retries.policy()),
-            (5, &RetryPolicy::default().retries(3).throttled_retries(4))
-        );
+        assert_eq!((parts.concurrency, parts.retries.policy()), (5, &RetryPolicy::metaflow(3, 4)));
         assert_eq!(parts.encryption, Some(Encryption::Aes256));
         assert_eq!(parts.tmproot, PathBuf::from("/file"));
         let shown = format!("{client:?}");
@@ -483,13 +485,27 @@ mod tests {
     }
 
     #[test]
-    fn a_timeout_of_nothing_is_refused() {
-        for builder in
-            [Client::builder().idle_timeout(Duration::ZERO), Client::builder().connect_timeout(Duration::ZERO)]
-        {
-            let error = builder.build_in(&environment(&[])).unwrap_err();
-            assert!(error.kind() == ErrorKind::Config && error.to_string().contains("timeout"), "{error}");
-        }
+    fn a_policy_of_the_builder_is_the_clients_and_a_number_of_retries_changes_its_counts() {
+        let policy = |builder: ClientBuilder, variables| {
+            builder.build_in(&environment(variables)).unwrap().parts().retries.policy().clone()
+        };
+        let broken = [("METAFLOW_S3_RETRY_COUNT", "x"), ("METAFLOW_S3_TRANSIENT_RETRY_COUNT", "x")];
+        let batch = || Client::builder().retry_policy(RetryPolicy::batch());
+        assert_eq!(policy(batch(), &broken), RetryPolicy::batch());
+        let fewer = RetryPolicy::batch().transient_retries(5).throttled_retries(5).unreachable_retries(5);
+        assert_eq!(policy(batch().retries(5), &broken), fewer);
+        assert_eq!(policy(Client::builder().retries(0), &broken), RetryPolicy::none());
+        let only_throttled = [("METAFLOW_S3_TRANSIENT_RETRY_COUNT", " 1 ")];
+        assert_eq!(policy(Client::builder(), &only_throttled), RetryPolicy::metaflow(7, 1));
+        assert_eq!(policy(Client::builder(), &[]), RetryPolicy::default());
+    }
+
+    #[test]
+    fn a_policy_that_contradicts_itself_is_refused() {
+        let policy = RetryPolicy::default().first_wait(Duration::from_secs(21));
+        let error = Client::builder().retry_policy(policy).build_in(&environment(&[])).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains("longest_wait"), "{error}");
     }
 
     #[test]
@@ -509,6 +525,19 @@ mod tests {
     }
 
     #[test]
+    fn a_timeout_of_nothing_is_refused() {
+        let no_deadline = RetryPolicy::default().deadline(Duration::ZERO);
+        for (builder, named) in [
+            (Client::builder().idle_timeout(Duration::ZERO), "idle_timeout"),
+            (Client::builder().connect_timeout(Duration::ZERO), "connect_timeout"),
+            (Client::builder().retry_policy(no_deadline), "retry_policy's deadline"),
+        ] {
+            let error = builder.build_in(&environment(&[])).unwrap_err();
+            assert!(error.kind() == ErrorKind::Config && error.to_string().contains(named), "{error}");
+        }
+    }
+
+    #[test]
     fn the_endpoint_of_metaflow_wins_over_the_one_of_aws() {
         let client = built(&[
             ("AWS_ENDPOINT_URL", "http://c"),
@@ -524,7 +553,8 @@ mod tests {
         for (variables, named) in [
             (&[("METAFLOW_S3_WORKER_COUNT", "many")][..], "METAFLOW_S3_WORKER_COUNT"),
             (&[("METAFLOW_S3_WORKER_COUNT", "0")], "METAFLOW_S3_WORKER_COUNT is \"0\""),
-            (&[("METAFLOW_S3_RETRY_COUNT", "-1")], "METAFLOW_S3_RETRY_COUNT"),
+            (&[("METAFLOW_S3_RETRY_COUNT", "-1")], "METAFLOW_S3_RETRY_COUNT is \"-1\""),
+            (&[("METAFLOW_S3_TRANSIENT_RETRY_COUNT", "2.5")], "METAFLOW_S3_TRANSIENT_RETRY_COUNT is \"2.5\""),
             (&[("METAFLOW_S3_ENDPOINT_URL", "nowhere")], "METAFLOW_S3_ENDPOINT_URL"),
             (&[("AWS_ENDPOINT_URL", "ftp://host")], "http:// or https://"),
             (&[("METAFLOW_S3_SERVER_SIDE_ENCRYPTION", "rot13")], "METAFLOW_S3_SERVER_SIDE_ENCRYPTION is \"rot13\""),

@@ -29,7 +29,10 @@ use crate::transfer;
 ///
 /// [`NotFound`](crate::ErrorKind::NotFound) of the source; [`InvalidRange`](crate::ErrorKind::InvalidRange) for a range of it:
 /// copies are of whole objects; [`Changed`](crate::ErrorKind::Changed) when it has another ETag than
-/// [asked for](S3GetObject::if_match), or was replaced meanwhile. Else those of [`Put`](super::Put).
+/// [asked for](S3GetObject::if_match), or was replaced meanwhile; [`Unsupported`](crate::ErrorKind::Unsupported) when it has
+/// over 5 GiB and the server gives no ETag of it. Else those of [`Put`](super::Put), and lost answers are looked up as there: a
+/// copy in one request is known by having the source's ETag since it began, which is so when the source was uploaded in one
+/// request and both are encrypted alike; else its [outcome is unknown](Error::is_outcome_unknown).
 ///
 /// # Cancel safety
 ///

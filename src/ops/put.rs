@@ -33,11 +33,22 @@ use crate::transfer::{self, Outcome, Upload};
 /// cannot be read, and [`Changed`](crate::ErrorKind::Changed) when a file changed while it was; nothing is stored then.
 /// Afterwards: those of [`Get`](super::Get), without the ones of ranges and of the directory.
 ///
+/// An answer that was lost is asked for again, and in the end the object is looked up: what was stored is a success, whatever
+/// was answered. Where that cannot be told either (the look fails or is not allowed, the server may still be at it), the error
+/// says so: [`is_outcome_unknown`](Error::is_outcome_unknown). An error without it means that nothing of this put is there.
+/// Looking takes five seconds at most, and what remains of a multipart upload is removed before the error comes back, which
+/// takes ten at most.
+///
+/// An object that was put with a condition, or in parts, carries the id of that put in its user metadata (`s3flow-write`, 44
+/// bytes that [`S3Object::metadata`](crate::S3Object::metadata) does not show); without one, it is known by its ETag and its
+/// time. Metadata of more than 2,004 bytes leaves no room for it, and a lost answer may then remain unknown.
+///
 /// # Cancel safety
 ///
 /// Dropping the future ends its requests. The object is stored whole or not at all; which of the two is not known. The parts
 /// of a multipart upload are removed by a task of the runtime, if it is still there, within ten seconds and as well as the
-/// server lets them.
+/// server lets them. An upload that is just being begun is waited for by such a task, as long, and then removed. Only when the
+/// server began one and its answer was lost, an upload without parts stays, which nothing tells from another client's.
 #[derive(Debug)]
 #[must_use = "a put does nothing unless it is awaited"]
 pub struct Put {
@@ -84,8 +95,12 @@ impl Put {
     /// condition, the put is [`ErrorKind::Unsupported`], unless there is
     /// [`check_then_put`](Self::check_then_put).
     ///
-    /// When the answer to an attempt was lost and the next finds the object there, it is not known who stored it:
-    /// [`ErrorKind::Other`].
+    /// What the server says is looked up before it is believed, which costs a HEAD when the object is there: an answer may have
+    /// been lost, or a proxy may have sent the put twice, and then it meets its own success. So
+    /// [`PutOutcome::Created`] is said to exactly one of those that race, and [`PutOutcome::AlreadyExists`] when the object
+    /// that is there is another's. (If an answer was lost, ours may have been there for a moment, and been replaced.) Who may
+    /// not read hears the server's word, and if an answer was lost, an [`ErrorKind::Other`] whose
+    /// [outcome is unknown](Error::is_outcome_unknown).
     pub fn overwrite(mut self, overwrite: bool) -> Self {
         self.settings.overwrite(overwrite);
         self
@@ -93,7 +108,11 @@ impl Put {
 
     /// Replaces only the object with this ETag, in its quotes (`If-Match`); any other is [`ErrorKind::Changed`], and none at
     /// all [`ErrorKind::NotFound`]. In place of [`overwrite`](Self::overwrite). What is said there of services that ignore
-    /// conditions holds here too.
+    /// conditions holds here too, and what is said of looking: an own success is [`PutOutcome::Replaced`].
+    ///
+    /// To read, change and put again in a loop until it is not [`ErrorKind::Changed`] is safe as long as the
+    /// [outcome is known](Error::is_outcome_unknown). When an answer was lost and another writer's object is there, that one may
+    /// have been made out of ours.
     pub fn if_match(mut self, etag: impl Into<String>) -> Self {
         self.settings.condition = Some(WriteCondition::Matches(etag.into()));
         self

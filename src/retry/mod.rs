@@ -2,17 +2,18 @@
 
 mod budget;
 mod policy;
+mod wait;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use backon::ExponentialBackoff;
-use tokio::time::Instant;
-
 use self::budget::Budget;
+pub use self::budget::RetryBudget;
 pub use self::policy::RetryPolicy;
+pub(crate) use self::policy::{METAFLOW_RETRY_COUNT, METAFLOW_TRANSIENT_RETRY_COUNT};
+use self::wait::Waits;
 use crate::error::Error;
-use crate::store::{Failure, Retryability};
+use crate::store::{self, Attempted, Failure, FailureKind, Retryability, Unread};
 
 /// The retries of one client. Clones share everything.
 #[derive(Debug, Clone)]
@@ -26,9 +27,18 @@ struct Shared {
     budget: Option<Budget>,
 }
 
+impl Shared {
+    /// The server has answered as it should.
+    fn refund(&self) {
+        if let Some(budget) = &self.budget {
+            budget.refund();
+        }
+    }
+}
+
 impl Retries {
     pub(crate) fn new(policy: RetryPolicy) -> Self {
-        let budget = policy.budget.map(Budget::new);
+        let budget = policy.budget.clone().map(Budget::new);
         Self { shared: Arc::new(Shared { policy, budget }) }
     }
 
@@ -36,22 +46,26 @@ impl Retries {
         &self.shared.policy
     }
 
-    /// For one request.
+    /// For one operation.
     pub(crate) fn start(&self) -> Retry<'_> {
-        Retry { shared: &self.shared, waits: self.shared.policy.waits(), failed: 0, spent: 0, row: Row::default() }
+        Retry {
+            shared: &self.shared,
+            waits: Waits::new(self.policy()),
+            failed: 0,
+            in_a_row: InARow::default(),
+            idle: Duration::ZERO,
+            unread: None,
+        }
     }
 }
 
-/// The attempts of one request.
+/// The attempts of one operation.
 ///
 /// ```text
 /// let mut retry = retries.start();
 /// loop {
-///     match attempt().await {
-///         Ok(done) => {
-///             retry.succeeded();
-///             return Ok(done);
-///         }
+///     match retry.attempt(request()).await {
+///         Ok(done) => return Ok(done),
 ///         Err(failure) => retry.wait(failure).await?,
 ///     }
 /// }
@@ -59,115 +73,118 @@ impl Retries {
 #[derive(Debug)]
 pub(crate) struct Retry<'a> {
     shared: &'a Shared,
-    waits: ExponentialBackoff,
+    waits: Waits,
     /// Requests that failed.
     failed: u32,
-    /// Tokens of the budget.
-    spent: u32,
-    row: Row,
+    in_a_row: InARow,
+    /// For how long the operation has not got on.
+    idle: Duration,
+    /// That of the last attempt.
+    unread: Option<Unread>,
 }
 
-/// Failures since the request last got on.
+/// Failures since the operation last got on.
 #[derive(Debug, Default)]
-struct Row {
+struct InARow {
+    /// That may pass, the unreachable ones among them.
+    transient: u32,
     throttled: u32,
-    others: u32,
-    /// Of the others, the ones since a server last answered.
+    /// Since a server last answered.
     unreachable: u32,
-    /// The first, since a server last asked for fewer requests: until then it was alive.
-    since: Option<Instant>,
+}
+
+impl InARow {
+    /// Counts a failure; whether the policy has a retry for it.
+    fn count(&mut self, class: Retryability, policy: &RetryPolicy) -> bool {
+        match class {
+            Retryability::Permanent => {}
+            Retryability::Throttled => self.throttled += 1,
+            Retryability::Transient | Retryability::Unreachable => self.transient += 1,
+        }
+        self.unreachable = if class == Retryability::Unreachable { self.unreachable + 1 } else { 0 };
+        let within = |count, class| count <= policy.rule(class).retries;
+        class != Retryability::Permanent
+            && within(self.transient, Retryability::Transient)
+            && within(self.throttled, Retryability::Throttled)
+            && within(self.unreachable, Retryability::Unreachable)
+    }
 }
 
 impl Retry<'_> {
+    /// Makes an attempt, whose requests share what is left until the deadline.
+    pub(crate) async fn attempt<T, E>(&mut self, attempt: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        self.unread = None;
+        self.go_on(attempt).await
+    }
+
+    /// Goes on with the body of the answer that the last attempt ended with.
+    pub(crate) async fn go_on<T, E>(&mut self, attempt: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        let done = match self.shared.policy.deadline {
+            Some(deadline) => {
+                let left = deadline.saturating_sub(self.idle);
+                let Attempted { done, idle, unread } = store::within(left, self.unread.take(), attempt).await;
+                self.idle += idle;
+                self.unread = unread;
+                done
+            }
+            None => attempt.await,
+        };
+        if done.is_ok() {
+            self.shared.refund();
+        }
+        done
+    }
+
     /// Returns when it is time for another attempt.
     ///
     /// # Errors
     ///
-    /// `failure`, when it is permanent, one too many, or the time or the budget for it is over.
+    /// `failure`, when it is permanent or one too many, or when the deadline or the client's budget leaves no attempt.
     pub(crate) async fn wait(&mut self, failure: Failure) -> Result<(), Error> {
         self.failed += 1;
-        if failure.retryability() == Retryability::Permanent || !self.count(&failure) {
+        let Shared { policy, budget } = self.shared;
+        let class = failure.retryability();
+        if class == Retryability::Permanent && failure.kind == FailureKind::Answer {
+            self.shared.refund();
+        }
+        if !self.in_a_row.count(class, policy) {
             return Err(failure.into_error(self.failed));
         }
-        let pause = self.next_wait(&failure);
-        let policy = &self.shared.policy;
-        let failing = self.row.since.map_or(Duration::ZERO, |since| since.elapsed());
-        if let (Some(deadline), Some(_)) = (policy.deadline, self.row.since)
-            && failing + pause > deadline
-        {
-            return Err(
-                self.given_up(failure, format_args!("no attempt after {} s without success", deadline.as_secs_f64()))
-            );
+        let pause = self.waits.next(policy, policy.rule(class), failure.retry_after);
+        let idle = self.idle.saturating_add(pause);
+        if let Some(deadline) = policy.deadline.filter(|deadline| idle >= *deadline) {
+            let reason = format!("the retry policy's deadline of {deadline:?} leaves no time for another attempt");
+            return Err(failure.not_retried(&reason).into_error(self.failed));
         }
-        if self.shared.budget.as_ref().is_some_and(|budget| !budget.take()) {
-            return Err(self.given_up(failure, format_args!("the client's budget for retries is used up")));
+        if budget.as_ref().is_some_and(|budget| !budget.take()) {
+            return Err(failure.not_retried("the client's retry budget is used up").into_error(self.failed));
         }
-        self.spent += 1;
+        self.idle = idle;
         tracing::debug!(attempt = self.failed, ?pause, reason = %failure, "trying again");
         tokio::time::sleep(pause).await;
         Ok(())
     }
 
-    /// What was attempted is done.
-    pub(crate) fn succeeded(&mut self) {
-        let spent = std::mem::take(&mut self.spent);
-        if let Some(budget) = self.shared.budget.as_ref().filter(|_| spent > 0) {
-            budget.give_back(spent);
-        }
-    }
-
     /// The attempts before this one achieved something, so that the patience starts anew.
     pub(crate) fn progressed(&mut self) {
-        self.succeeded();
-        self.row = Row::default();
-        self.waits = self.shared.policy.waits();
+        self.in_a_row = InARow::default();
+        self.waits = Waits::new(&self.shared.policy);
+        self.idle = Duration::ZERO;
+        self.shared.refund();
     }
 
     /// Requests sent so far when the current one is answered.
     pub(crate) fn attempts(&self) -> u32 {
         self.failed + 1
     }
-
-    /// Counts a failure that may pass; false when it is one too many.
-    fn count(&mut self, failure: &Failure) -> bool {
-        let (row, policy) = (&mut self.row, &self.shared.policy);
-        if failure.retryability() == Retryability::Throttled {
-            row.throttled += 1;
-            row.unreachable = 0;
-        } else {
-            row.others += 1;
-            row.unreachable = if failure.retryability() == Retryability::Unreachable { row.unreachable + 1 } else { 0 };
-        }
-        row.since = if failure.asks_for_fewer() { None } else { row.since.or_else(|| Some(Instant::now())) };
-        row.throttled <= policy.throttled_retries
-            && row.others <= policy.retries
-            && row.unreachable <= policy.unreachable_retries
-    }
-
-    fn next_wait(&mut self, failure: &Failure) -> Duration {
-        let policy = &self.shared.policy;
-        let longest = self.waits.next().unwrap_or(policy.longest_wait);
-        let mut wait = longest / 2 + longest.div_f64(2.0).mul_f64(fastrand::f64());
-        if failure.retryability() == Retryability::Throttled {
-            wait += policy.throttled_floor;
-        }
-        match failure.retry_after {
-            Some(asked) => wait.max(asked.min(policy.longest_retry_after)),
-            None => wait,
-        }
-    }
-
-    fn given_up(&self, mut failure: Failure, why: std::fmt::Arguments<'_>) -> Error {
-        failure.message = format!("{}; {why}", failure.message);
-        failure.into_error(self.failed)
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::Instant;
+
     use super::*;
     use crate::error::ErrorKind;
-    use crate::store::FailureKind;
 
     fn interrupted() -> Failure {
         Failure::new(FailureKind::Interrupted, "reset")
@@ -180,12 +197,9 @@ mod tests {
         failure
     }
 
-    /// Fails until the default policy gives up; the error and how long it took.
-    async fn exhaust(failure: Failure) -> (Error, Duration) {
-        exhaust_by(&Retries::new(RetryPolicy::default()), failure).await
-    }
-
-    async fn exhaust_by(retries: &Retries, failure: Failure) -> (Error, Duration) {
+    /// Fails until the policy gives up; the error and how long it took.
+    async fn exhaust(policy: RetryPolicy, failure: Failure) -> (Error, Duration) {
+        let retries = Retries::new(policy);
         let mut retry = retries.start();
         let start = Instant::now();
         loop {
@@ -197,25 +211,24 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_permanent_failure_comes_back_at_once() {
-        let (error, took) = exhaust(Failure::new(FailureKind::Malformed, "nonsense")).await;
+        let (error, took) = exhaust(RetryPolicy::default(), Failure::new(FailureKind::Malformed, "nonsense")).await;
         assert_eq!((error.attempts(), took), (1, Duration::ZERO));
         assert!(!error.is_retryable());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn transient_failures_end_within_seconds() {
-        let (error, took) = exhaust(interrupted()).await;
+    async fn transient_failures_end_within_a_minute() {
+        let (error, took) = exhaust(RetryPolicy::default(), interrupted()).await;
         assert_eq!((error.kind(), error.attempts()), (ErrorKind::Network, 8));
         assert!(error.is_retryable());
-        // Half of the doubling waits at least, and never more than all of them.
-        assert!(took > Duration::from_secs(6) && took < Duration::from_secs(13), "{took:?}");
+        assert!(took > Duration::from_secs(12) && took < Duration::from_secs(60), "{took:?}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_unreachable_server_is_reported_within_seconds() {
-        let (error, took) = exhaust(Failure::new(FailureKind::Connect, "refused")).await;
+        let (error, took) = exhaust(RetryPolicy::default(), Failure::new(FailureKind::Connect, "refused")).await;
         assert_eq!(error.attempts(), 4);
-        assert!(took < Duration::from_secs(1), "{took:?}");
+        assert!(took < Duration::from_secs(3), "{took:?}");
     }
 
     #[tokio::test(start_paused = true)]
@@ -233,49 +246,25 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_server_that_accepts_and_never_answers_is_given_up_within_a_minute() {
-        let retries = Retries::new(RetryPolicy::default());
-        let idle_timeout = crate::store::TransportConfig::default().idle_timeout;
-        let start = Instant::now();
+    async fn throttling_has_a_count_of_its_own() {
+        let policy = || RetryPolicy::metaflow(2, 5);
+        assert_eq!(exhaust(policy(), throttled(None)).await.0.attempts(), 6);
+        assert_eq!(exhaust(policy(), interrupted()).await.0.attempts(), 3);
+        let retries = Retries::new(policy());
         let mut retry = retries.start();
-        let error = loop {
-            tokio::time::sleep(idle_timeout).await;
-            if let Err(error) = retry.wait(Failure::new(FailureKind::Timeout, "nothing moved")).await {
-                break error;
-            }
-        };
-        assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
-        assert!(error.attempts() > 1 && error.kind() == ErrorKind::Timeout, "{error}");
-        assert!(error.to_string().contains("without success"), "{error}");
-        // Neither does the worst that there can be: an attempt that begins just before the deadline.
-        let deadline = retries.policy().deadline.unwrap();
-        assert!(idle_timeout + deadline + idle_timeout <= Duration::from_secs(60));
+        for failure in [throttled(None), interrupted(), throttled(None), interrupted(), throttled(None)] {
+            retry.wait(failure).await.unwrap();
+        }
+        assert_eq!(retry.wait(interrupted()).await.unwrap_err().kind(), ErrorKind::Network);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_server_that_asks_for_fewer_requests_is_alive() {
-        let (error, took) = exhaust(throttled(None)).await;
-        assert_eq!((error.kind(), error.attempts()), (ErrorKind::Throttled, 21));
-        assert!(took > RetryPolicy::default().deadline.unwrap() * 3, "{took:?}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_503_without_a_word_is_no_sign_of_life() {
-        let mut failure = Failure::new(FailureKind::Answer, "Service Unavailable");
-        failure.status = Some(http::StatusCode::SERVICE_UNAVAILABLE);
-        let (error, took) = exhaust(failure).await;
-        assert_eq!(error.kind(), ErrorKind::Throttled);
-        assert!(took <= RetryPolicy::default().deadline.unwrap(), "{took:?}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn throttling_and_other_failures_are_counted_apart() {
-        let retries = Retries::new(RetryPolicy::default().retries(1).throttled_retries(2).without_deadline());
-        let mut retry = retries.start();
-        retry.wait(throttled(None)).await.unwrap();
-        retry.wait(interrupted()).await.unwrap();
-        retry.wait(throttled(None)).await.unwrap();
-        assert_eq!(retry.wait(throttled(None)).await.unwrap_err().attempts(), 4);
+    async fn without_retries_every_failure_is_the_last() {
+        for failure in [interrupted(), throttled(Some(1)), Failure::new(FailureKind::Connect, "refused")] {
+            let (error, took) = exhaust(RetryPolicy::none(), failure).await;
+            assert_eq!((error.attempts(), took), (1, Duration::ZERO));
+            assert!(error.is_retryable());
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -283,7 +272,7 @@ mod tests {
         let retries = Retries::new(RetryPolicy::default());
         let start = Instant::now();
         retries.start().wait(throttled(None)).await.unwrap();
-        assert!(start.elapsed() >= RetryPolicy::default().throttled_floor);
+        assert!(start.elapsed() >= retries.policy().throttled_floor);
     }
 
     #[tokio::test(start_paused = true)]
@@ -297,25 +286,10 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn waits_have_a_fixed_and_a_random_half() {
-        let retries = Retries::new(RetryPolicy::default());
-        let mut waits = Vec::new();
-        for _ in 0..100 {
-            let start = Instant::now();
-            retries.start().wait(interrupted()).await.unwrap();
-            waits.push(start.elapsed());
-        }
-        let (shortest, longest) = (waits.iter().min().unwrap(), waits.iter().max().unwrap());
-        assert!(*shortest >= Duration::from_millis(50) && *longest <= Duration::from_millis(101), "{waits:?}");
-        assert!(*longest - *shortest > Duration::from_millis(25), "{waits:?}");
-    }
-
-    #[tokio::test(start_paused = true)]
     async fn progress_renews_the_patience() {
-        let retries = Retries::new(RetryPolicy::default().retries(1).budget(2, 0.0));
+        let retries = Retries::new(RetryPolicy::default().transient_retries(1));
         let mut retry = retries.start();
         for _ in 0..10 {
-            tokio::time::sleep(Duration::from_secs(60)).await;
             retry.wait(interrupted()).await.unwrap();
             retry.progressed();
         }
@@ -323,31 +297,66 @@ mod tests {
         assert_eq!(retry.wait(interrupted()).await.unwrap_err().attempts(), 12);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_dead_endpoint_gets_what_the_budget_allows_and_no_more() {
-        let retries = Retries::new(RetryPolicy::default().budget(100, 1.0));
-        let start = Instant::now();
-        let dead = futures::future::join_all((0..1000).map(|_| exhaust_by(&retries, interrupted()))).await;
-        let attempts: u32 = dead.iter().map(|(error, _)| error.attempts()).sum();
-        let most = 1000 + 100 + start.elapsed().as_secs() + 1;
-        assert!(u64::from(attempts) <= most, "{attempts} attempts, and {most} are allowed");
-        assert!(dead.iter().all(|(error, _)| error.is_retryable()));
-        let (error, _) = exhaust_by(&retries, interrupted()).await;
-        assert!(error.to_string().contains("the client's budget for retries is used up"), "{error}");
+    /// So many operations of which one attempt in two fails; the errors.
+    async fn batch(policy: RetryPolicy, operations: usize) -> Vec<Error> {
+        let retries = Retries::new(policy);
+        // A linear congruential generator: the same faults in every run.
+        let mut state = 1_u64;
+        let mut fails = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state >> 63 == 0
+        };
+        let mut errors = Vec::new();
+        for _ in 0..operations {
+            let mut retry = retries.start();
+            loop {
+                let attempted = if fails() { Err(interrupted()) } else { Ok(()) };
+                match retry.attempt(std::future::ready(attempted)).await {
+                    Ok(()) => break,
+                    Err(failure) => {
+                        if let Err(error) = retry.wait(failure).await {
+                            errors.push(error);
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        errors
     }
 
     #[tokio::test(start_paused = true)]
-    async fn retries_that_lead_to_a_success_cost_nothing() {
-        let retries = Retries::new(RetryPolicy::default().budget(7, 0.0));
-        for _ in 0..100 {
+    async fn the_budget_does_not_harm_a_batch_of_which_one_request_in_two_fails() {
+        let policy = |refund| RetryPolicy::default().budget(RetryBudget::default().refill(0).refund(refund));
+        let is_budget = |error: &Error| error.to_string().contains("budget");
+        let errors = batch(policy(2), 20_000).await;
+        assert!(!errors.iter().any(is_budget));
+        // Eight failures in a row.
+        assert!(errors.len() < 20_000 / 256 * 2, "{}", errors.len());
+        assert!(batch(policy(0), 20_000).await.iter().any(is_budget));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_failure_takes_a_minute_with_the_default_policy() {
+        // Each with the time that passes until it is known: the idle timeout, a gateway's, the connect timeout.
+        for (failure, after, attempts) in [
+            (throttled(None), 0, None),
+            (throttled(Some(20)), 0, Some(3)),
+            (interrupted(), 0, Some(8)),
+            (Failure::new(FailureKind::Connect, "dropped"), 5, Some(4)),
+        ] {
+            let retries = Retries::new(RetryPolicy::default());
             let mut retry = retries.start();
-            for _ in 0..7 {
-                retry.wait(interrupted()).await.unwrap();
-            }
-            retry.succeeded();
+            let start = Instant::now();
+            let error = loop {
+                tokio::time::sleep(Duration::from_secs(after)).await;
+                if let Err(error) = retry.wait(failure.clone()).await {
+                    break error;
+                }
+            };
+            let took = start.elapsed();
+            assert!(took < Duration::from_secs(50), "{failure:?}: {took:?}");
+            assert!(attempts.is_none_or(|attempts| attempts == error.attempts()), "{error}");
         }
-        // Those that are given up do.
-        assert_eq!(exhaust_by(&retries, interrupted()).await.0.attempts(), 8);
-        assert_eq!(exhaust_by(&retries, interrupted()).await.0.attempts(), 1);
     }
 }

@@ -2,43 +2,59 @@
 
 use std::time::Duration;
 
-use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
+use super::budget::RetryBudget;
+use crate::store::Retryability;
 
-/// Which failures are tried again, how often and for how long.
+/// How often, how long and after which waits a client sends a request again.
 ///
-/// Give it to [`ClientBuilder::retry_policy`](crate::ClientBuilder::retry_policy). It holds for each request: of an object in
-/// parts, each part has the whole patience.
+/// | failure | how often | wait |
+/// |---|---|---|
+/// | broken connection, timeout, `RequestTimeout`, conflict that S3 says to repeat, HTTP 408, 5xx other than 501, 503, 505 | [`transient_retries`](Self::transient_retries): 7 | from 0.2 s, doubling, up to 20 s |
+/// | `SlowDown` and its like, HTTP 429, 503 | [`throttled_retries`](Self::throttled_retries): 20 | 0.5 s more |
+/// | nothing at the address: refused, no connection in time | [`unreachable_retries`](Self::unreachable_retries): 3, and as transient | as transient |
+/// | all else: HTTP 404, 403, 412, 416, 501, a wrong signature, an answer that is not one of S3 | never | |
 ///
-/// | the request failed | attempts after the first |
-/// |---|---|
-/// | nobody answered at the address: refused, no route, no name, [no connection in time](crate::ClientBuilder::connect_timeout) | 3 ([`unreachable_retries`](Self::unreachable_retries)) |
-/// | the connection broke, or [nothing moved for too long](crate::ClientBuilder::idle_timeout) | 7 ([`retries`](Self::retries)) |
-/// | 500, 502, 503, 504 and every other 5xx but 501 and 505; 408; `InternalError`, `RequestTimeout`, `OperationAborted`, `ConditionalRequestConflict` (also in an answer with status 200) | 7 |
-/// | the server asks for fewer requests: `SlowDown`, `Throttling…`, `RequestLimitExceeded`, `TooManyRequests`, 429, ... | 20 ([`throttled_retries`](Self::throttled_retries)) |
-/// | anything else: 400, 403, 404, 412, 416, 501, a wrong signature, a full disk | 0 |
+/// The numbers are those of the default, which counts as Metaflow does. They are counted in a row: a download that has got
+/// on by 1 MiB begins anew. Between them:
 ///
-/// The counts are of failures in a row: a download that gets on by a mebibyte before its connection breaks begins to count
-/// anew. The same holds for the [`deadline`](Self::deadline), so that no long transfer is ended while it moves.
+/// * **Waits** have *equal jitter*: one half is fixed and the other at random, so that requests which failed together do not
+///   come back together
+///   ([Exponential backoff and jitter](https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/)). 20 s is the
+///   longest of AWS's SDKs too.
+/// * **`Retry-After`**, in seconds or as a date, is honoured up to [`longest_retry_after`](Self::longest_retry_after), and a
+///   little longer, again at random.
+/// * **The [`deadline`](Self::deadline)**, 45 s, is for how long an operation may go on without getting on: waits, and what
+///   attempts took until their answer or failure, but for the time in which a body was on its way. No wait goes beyond it, so
+///   that a failure comes back at once when the next attempt would be too late, also when it is `Retry-After` that asks for
+///   the wait; no attempt begins after it; and one under way is ended when nothing has moved on its connection for as long as
+///   was left when it began. A transfer whose bytes move is never ended. The error is that of the last failure, and says so.
+/// * **The [`budget`](Self::budget)** limits the retries of all operations of a client together.
 ///
-/// Between two attempts passes half of an exponential wait, and a random part of the other half ("equal jitter"), so that
-/// clients that failed together do not come back together.
-/// <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>
+/// So an endpoint that is dead is reported within a minute, and by how it is dead: one that refuses connections after 2 s at
+/// most, one that drops packets after 22 s (four times the [`connect_timeout`](crate::ClientBuilder::connect_timeout)), one
+/// that breaks every connection after 26 s, one that answers 503 for ever, or accepts and never answers, after 45 s.
+///
+/// A policy belongs to a client, and every request of its scopes is counted by itself. What Metaflow's variables say is in
+/// [`ClientBuilder`](crate::ClientBuilder).
 ///
 /// ```
+/// # fn main() -> s3flow::Result<()> {
 /// use std::time::Duration;
 ///
 /// use s3flow::{Client, RetryPolicy};
 ///
-/// # fn main() -> s3flow::Result<()> {
-/// // A handler that rather fails than waits.
-/// let policy = RetryPolicy::default().retries(2).throttled_retries(2).deadline(Duration::from_secs(5));
-/// let client = Client::builder().retry_policy(policy).build()?;
+/// // A nightly job: better late than never.
+/// let patient = Client::builder().retry_policy(RetryPolicy::batch()).build()?;
+/// // A web service whose users wait.
+/// let policy = RetryPolicy::service().longest_wait(Duration::from_millis(500));
+/// let impatient = Client::builder().retry_policy(policy).build()?;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "a policy does nothing until it is given to `ClientBuilder::retry_policy`"]
 pub struct RetryPolicy {
-    pub(super) retries: u32,
+    pub(super) transient_retries: u32,
     pub(super) throttled_retries: u32,
     pub(super) unreachable_retries: u32,
     pub(super) first_wait: Duration,
@@ -46,148 +62,168 @@ pub struct RetryPolicy {
     pub(super) throttled_floor: Duration,
     pub(super) longest_retry_after: Duration,
     pub(super) deadline: Option<Duration>,
-    pub(super) budget: Option<Allowance>,
+    pub(super) budget: Option<RetryBudget>,
 }
 
-/// What a client may spend on retries.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Allowance {
-    pub(super) capacity: u32,
-    pub(super) per_second: f64,
-}
+/// Metaflow's `S3_RETRY_COUNT`.
+pub(crate) const METAFLOW_RETRY_COUNT: u32 = 7;
+/// Metaflow's `S3_TRANSIENT_RETRY_COUNT`.
+pub(crate) const METAFLOW_TRANSIENT_RETRY_COUNT: u32 = 20;
 
 impl Default for RetryPolicy {
-    /// Metaflow's counts, and an answer within a minute when the endpoint is dead.
+    /// [`metaflow`](Self::metaflow) with Metaflow's defaults: 7 and 20.
     fn default() -> Self {
-        Self {
-            // Metaflow's `S3_RETRY_COUNT` and `S3_TRANSIENT_RETRY_COUNT`.
-            retries: 7,
-            throttled_retries: 20,
-            unreachable_retries: 3,
-            first_wait: Duration::from_millis(100),
-            longest_wait: Duration::from_secs(20),
-            throttled_floor: Duration::from_millis(500),
-            longest_retry_after: Duration::from_secs(30),
-            // With the idle timeout of an attempt that begins just before it, under a minute.
-            deadline: Some(Duration::from_secs(20)),
-            budget: Some(Allowance { capacity: 500, per_second: 10.0 }),
-        }
+        Self::metaflow(METAFLOW_RETRY_COUNT, METAFLOW_TRANSIENT_RETRY_COUNT)
     }
 }
 
 impl RetryPolicy {
-    /// Nothing is tried again.
-    #[must_use]
+    /// With Metaflow's two numbers: `METAFLOW_S3_RETRY_COUNT` after transient failures, and
+    /// `METAFLOW_S3_TRANSIENT_RETRY_COUNT`, which is for "SlowDown errors", when throttled.
+    ///
+    /// They count the retries of a request. Metaflow 2.19 takes the larger one for every failure of an object, and the first
+    /// for listings; its waits double up to 360 s, where a [`batch`](Self::batch) goes furthest here.
+    pub fn metaflow(retry_count: u32, transient_retry_count: u32) -> Self {
+        Self {
+            transient_retries: retry_count,
+            throttled_retries: transient_retry_count,
+            unreachable_retries: retry_count.min(3),
+            first_wait: Duration::from_millis(200),
+            longest_wait: Duration::from_secs(20),
+            throttled_floor: Duration::from_millis(500),
+            longest_retry_after: Duration::from_secs(30),
+            deadline: Some(Duration::from_secs(45)),
+            budget: Some(RetryBudget::default()),
+        }
+    }
+
+    /// Every request is sent once. What is no retry stays: a bucket is followed to its region, a signature is made anew for
+    /// the server's clock or with fresh credentials.
     pub fn none() -> Self {
-        Self::default().retries(0).throttled_retries(0).unreachable_retries(0)
+        Self::metaflow(0, 0)
     }
 
-    /// For jobs that nobody waits for: through an outage of some minutes. Ten retries, also when nobody answers, waits up to a
-    /// minute, a deadline of 15 minutes and no budget.
-    #[must_use]
-    pub fn patient() -> Self {
-        Self::default()
-            .retries(10)
-            .unreachable_retries(10)
-            .longest_wait(Duration::from_secs(60))
-            .deadline(Duration::from_secs(15 * 60))
-            .without_budget()
+    /// For those who answer others that wait: three attempts, as AWS's SDKs in their
+    /// [standard mode](https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html), waits of 1 s at most, and
+    /// an answer, or an error, after 10 s without progress.
+    pub fn service() -> Self {
+        Self {
+            unreachable_retries: 1,
+            first_wait: Duration::from_millis(100),
+            longest_wait: Duration::from_secs(1),
+            longest_retry_after: Duration::from_secs(2),
+            deadline: Some(Duration::from_secs(10)),
+            ..Self::metaflow(2, 2)
+        }
     }
 
-    /// How often a request is sent again after failures that may pass. Default: 7, as Metaflow's `S3_RETRY_COUNT`.
-    #[must_use]
-    pub fn retries(mut self, retries: u32) -> Self {
-        self.retries = retries;
+    /// For work that nobody waits for: outlasts a server that restarts, and the minutes in which S3 answers 503 while it
+    /// [spreads a prefix](https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html) over more of its
+    /// machines. Without progress, it ends after a quarter of an hour.
+    pub fn batch() -> Self {
+        Self {
+            unreachable_retries: 15,
+            longest_wait: Duration::from_secs(60),
+            longest_retry_after: Duration::from_secs(300),
+            deadline: Some(Duration::from_secs(900)),
+            ..Self::metaflow(15, 60)
+        }
+    }
+
+    /// How often in a row a request is sent again after failures that may pass.
+    pub fn transient_retries(mut self, retries: u32) -> Self {
+        self.transient_retries = retries;
         self
     }
 
-    /// How often a request is sent again when the server asks for fewer. Default: 20, as Metaflow's
-    /// `S3_TRANSIENT_RETRY_COUNT`, which counts the same.
-    #[must_use]
+    /// How often in a row a request is sent again when the server asks for fewer of them. Counted apart from the others.
     pub fn throttled_retries(mut self, retries: u32) -> Self {
         self.throttled_retries = retries;
         self
     }
 
-    /// How often a request is sent again when nobody answers at the address, in a row. Default: 3.
-    #[must_use]
+    /// How often in a row a request is sent again when nothing answers at the address. They count as transient too.
     pub fn unreachable_retries(mut self, retries: u32) -> Self {
         self.unreachable_retries = retries;
         self
     }
 
-    /// The wait before the second attempt; it doubles with each. Default: 0.1 s.
-    #[must_use]
+    /// The wait before the first retry, at its longest. Each wait is twice the one before it.
     pub fn first_wait(mut self, wait: Duration) -> Self {
         self.first_wait = wait;
         self
     }
 
-    /// What waits grow to. Default: 20 s.
-    #[must_use]
+    /// No wait grows beyond it.
     pub fn longest_wait(mut self, wait: Duration) -> Self {
         self.longest_wait = wait;
         self
     }
 
-    /// What a throttled request waits at least, and longer by: less would add to what throttles it. Default: 0.5 s.
-    #[must_use]
-    pub fn throttled_floor(mut self, wait: Duration) -> Self {
-        self.throttled_floor = wait;
+    /// Added to the waits of a request that was throttled: the least of them. Below it, a client adds to what throttles it.
+    pub fn throttled_floor(mut self, floor: Duration) -> Self {
+        self.throttled_floor = floor;
         self
     }
 
-    /// A server's `Retry-After` is heeded up to here. Default: 30 s.
-    #[must_use]
-    pub fn longest_retry_after(mut self, wait: Duration) -> Self {
-        self.longest_retry_after = wait;
+    /// A server may ask for a longer wait; it gets this one.
+    pub fn longest_retry_after(mut self, limit: Duration) -> Self {
+        self.longest_retry_after = limit;
         self
     }
 
-    /// No attempt begins when attempts have failed for so long. Default: 20 s.
+    /// How long an operation may go on without getting on; `None` for as long as there are retries.
+    pub fn deadline(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.deadline = limit.into();
+        self
+    }
+
+    /// What the operations of a client share; `None` for no limit.
+    pub fn budget(mut self, budget: impl Into<Option<RetryBudget>>) -> Self {
+        self.budget = budget.into();
+        self
+    }
+}
+
+/// What a policy has for one class of failures.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rule {
+    /// How many may follow each other.
+    pub(super) retries: u32,
+    /// What is added to each wait.
+    pub(super) floor: Duration,
+}
+
+impl RetryPolicy {
+    /// The table: which failure, how often, how long. What belongs to a class is said by [`Retryability::of_code`] and
+    /// [`Retryability::of_status`].
+    pub(super) fn rule(&self, class: Retryability) -> Rule {
+        let (retries, floor) = match class {
+            Retryability::Permanent => (0, Duration::ZERO),
+            Retryability::Unreachable => (self.unreachable_retries, Duration::ZERO),
+            Retryability::Transient => (self.transient_retries, Duration::ZERO),
+            Retryability::Throttled => (self.throttled_retries, self.throttled_floor),
+        };
+        Rule { retries, floor }
+    }
+
+    /// So many retries after transient failures and when throttled, and no more when unreachable.
+    pub(crate) fn retries(self, retries: u32) -> Self {
+        let unreachable = self.unreachable_retries.min(retries);
+        self.transient_retries(retries).throttled_retries(retries).unreachable_retries(unreachable)
+    }
+
+    /// # Errors
     ///
-    /// An attempt under way is not ended by it; that is what the [idle timeout](crate::ClientBuilder::idle_timeout) is for, so
-    /// the longest time without a byte is the sum of both. Waiting as a throttling server asks for does not count: it is
-    /// alive, and [`throttled_retries`](Self::throttled_retries) is the bound.
-    #[must_use]
-    pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = Some(deadline);
-        self
-    }
-
-    /// No limit but the counts.
-    #[must_use]
-    pub fn without_deadline(mut self) -> Self {
-        self.deadline = None;
-        self
-    }
-
-    /// What all requests of a client together may spend on retries, so that a dead endpoint is not sent many times the load of
-    /// a living one: each retry takes a token, a request that succeeds gives its own back, and `per_second` come back by
-    /// themselves, up to `capacity`. When none is left, a failure comes back at once. Default: 500 tokens, 10 per second.
-    ///
-    /// The AWS SDKs have such a bucket of 500 too, of which a retry takes 5.
-    /// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html>
-    #[must_use]
-    pub fn budget(mut self, capacity: u32, per_second: f64) -> Self {
-        let per_second = if per_second.is_finite() { per_second.max(0.0) } else { 0.0 };
-        self.budget = Some(Allowance { capacity, per_second });
-        self
-    }
-
-    /// Every request has its whole patience, whatever befalls the others.
-    #[must_use]
-    pub fn without_budget(mut self) -> Self {
-        self.budget = None;
-        self
-    }
-
-    /// The waits without their jitter.
-    pub(super) fn waits(&self) -> ExponentialBackoff {
-        ExponentialBuilder::new()
-            .with_min_delay(self.first_wait)
-            .with_max_delay(self.longest_wait)
-            .without_max_times()
-            .build()
+    /// A text that names the field which cannot be used.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if self.longest_wait < self.first_wait {
+            let (first, longest) = (self.first_wait, self.longest_wait);
+            return Err(format!("longest_wait is {longest:?}, and first_wait, {first:?}, is longer"));
+        }
+        if self.deadline == Some(Duration::ZERO) {
+            return Err("deadline is 0; no request could end".to_owned());
+        }
+        Ok(())
     }
 }

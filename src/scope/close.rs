@@ -46,7 +46,8 @@ impl Scope {
         blocking(move || {
             // Whoever closes too waits here, until the directory is gone.
             let mut leaving = scope.leaving.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(directory) = scope.lock().take() {
+            let made = scope.directory.write().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(directory) = made {
                 *leaving = directory.temp.write().unwrap_or_else(PoisonError::into_inner).take();
             }
             if let Some(directory) = leaving.as_mut() {

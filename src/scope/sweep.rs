@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::locked::{self, LOCK, LockedDir, PREFIX, machine};
+use super::locked::{self, LOCK, PREFIX, machine};
 
 /// A tmproot is swept no more often than this: scopes may come by the thousand.
 const INTERVAL: Duration = Duration::from_secs(600);
@@ -19,12 +19,12 @@ static LAST: Mutex<Vec<(PathBuf, Instant)>> = Mutex::new(Vec::new());
 
 /// Sweeps the tmproot of a new directory, unless that was done lately. Returns at once: the sweep has a thread of its own, which
 /// neither downloads nor the end of a runtime wait for.
-pub(super) fn begin(own: &LockedDir) {
-    let Some(tmproot) = own.path().parent().map(Path::to_owned) else { return };
+pub(super) fn begin(own: &Path) {
+    let Some(tmproot) = own.parent().map(Path::to_owned) else { return };
     if !is_due(&mut LAST.lock().unwrap_or_else(PoisonError::into_inner), &tmproot, Instant::now()) {
         return;
     }
-    let own = own.path().to_owned();
+    let own = own.to_owned();
     let swept = std::thread::Builder::new().name("s3flow-sweep".to_owned()).spawn(move || {
         let user = fs::symlink_metadata(own).map(|own| own.uid());
         if let Err(error) = user.and_then(|user| sweep(&tmproot, user, Instant::now() + LIMIT)) {
@@ -120,6 +120,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::scope::locked::LockedDir;
 
     fn far() -> Instant {
         Instant::now() + Duration::from_secs(600)

@@ -42,7 +42,7 @@ impl fmt::Debug for CredentialSource {
 pub(super) enum Credentials {
     Anonymous,
     Static(Arc<AwsCredential>),
-    Chain(Chain),
+    Chain(Box<Chain>),
 }
 
 impl fmt::Debug for Credentials {
@@ -53,14 +53,27 @@ impl fmt::Debug for Credentials {
 
 /// Credentials that expire and are fetched again.
 pub(super) struct Chain {
+    /// A provider that has fetched nothing yet: none can be told to let go of what it has.
+    new_provider: Box<dyn Fn() -> object_store::Result<AwsCredentialProvider> + Send + Sync>,
+    /// One fetch at a time: a thousand requests must not queue for a thousand timeouts.
+    state: Mutex<State>,
+}
+
+struct State {
     provider: AwsCredentialProvider,
-    /// One fetch at a time, and after a failed one none for a while: a thousand requests must not queue for a thousand
-    /// timeouts.
-    last_failure: Mutex<Option<(Instant, Failure)>>,
+    /// What was handed out last, and when.
+    last: Option<(Arc<AwsCredential>, Instant)>,
+    /// After it, nothing is fetched for a while.
+    last_failure: Option<(Instant, Failure)>,
+    /// What S3 did not accept and the provider had nothing else for.
+    rejected: Option<(Instant, Arc<AwsCredential>)>,
 }
 
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
-const FAILURE_KEPT: Duration = Duration::from_secs(5);
+/// How long nothing is fetched again after a fetch that was of no use.
+const FETCH_PAUSE: Duration = Duration::from_secs(5);
+/// What the providers of `object_store` hand out is valid for so long at least, or has just been fetched.
+const STILL_VALID: Duration = Duration::from_secs(300);
 
 const NOT_FOUND: &str = "no AWS credentials found: neither AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, nor a web identity, \
                          container or instance role; for public buckets, build the client with anonymous(true)";
@@ -104,7 +117,7 @@ impl Credentials {
         let instance_role_disabled =
             get("AWS_EC2_METADATA_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
         if instance_role_disabled && !other_role {
-            return Ok(Self::Chain(Chain::new(Arc::new(Nobody))));
+            return Ok(Self::Chain(Box::new(Chain::new(|| Ok(Arc::new(Nobody)))?)));
         }
 
         let mut builder = AmazonS3Builder::new();
@@ -115,13 +128,12 @@ impl Credentials {
                 builder = builder.with_config(key, value);
             }
         }
-        let store = builder
+        let builder = builder
             .with_bucket_name("credentials")
             .with_retry(RetryConfig { max_retries: 1, retry_timeout: FETCH_TIMEOUT, ..RetryConfig::default() })
-            .with_http_connector(Unsigned(transport.clone()))
-            .build()
-            .map_err(|error| error.to_string())?;
-        Ok(Self::Chain(Chain::new(Arc::clone(store.credentials()))))
+            .with_http_connector(Unsigned(transport.clone()));
+        let chain = Chain::new(move || Ok(Arc::clone(builder.clone().build()?.credentials())))?;
+        Ok(Self::Chain(Box::new(chain)))
     }
 
     /// The credentials for one attempt; `None` when requests are not signed.
@@ -130,6 +142,18 @@ impl Credentials {
             Self::Anonymous => Ok(None),
             Self::Static(credential) => Ok(Some(Arc::clone(credential))),
             Self::Chain(chain) => chain.fetch().await.map(Some),
+        }
+    }
+
+    /// Asks for others than `rejected`, which S3 does not accept any more; whether there are.
+    ///
+    /// # Errors
+    ///
+    /// When the provider does not answer.
+    pub(super) async fn renew(&self, rejected: &Arc<AwsCredential>) -> Result<bool, Failure> {
+        match self {
+            Self::Anonymous | Self::Static(_) => Ok(false),
+            Self::Chain(chain) => chain.renew(rejected).await,
         }
     }
 }
@@ -154,35 +178,94 @@ fn says_who_signs(key: &AmazonS3ConfigKey) -> bool {
 }
 
 impl Chain {
-    fn new(provider: AwsCredentialProvider) -> Self {
-        Self { provider, last_failure: Mutex::new(None) }
+    fn new(
+        new_provider: impl Fn() -> object_store::Result<AwsCredentialProvider> + Send + Sync + 'static,
+    ) -> Result<Self, String> {
+        let provider = new_provider().map_err(|error| error.to_string())?;
+        let state = State { provider, last: None, last_failure: None, rejected: None };
+        Ok(Self { new_provider: Box::new(new_provider), state: Mutex::new(state) })
     }
 
     async fn fetch(&self) -> Result<Arc<AwsCredential>, Failure> {
-        let mut last_failure = self.last_failure.lock().await;
-        if let Some((at, failure)) = last_failure.as_ref()
-            && at.elapsed() < FAILURE_KEPT
-        {
+        let mut state = self.state.lock().await;
+        if let Some(failure) = state.recent_failure() {
+            return state.still_valid().ok_or_else(|| failure.clone());
+        }
+        match ask(&state.provider).await {
+            Ok(credential) => {
+                state.last = Some((Arc::clone(&credential), Instant::now()));
+                state.last_failure = None;
+                Ok(credential)
+            }
+            Err(failure) => {
+                let still_valid = state.still_valid();
+                // A provider that is overloaded has its waits from the one retry loop, when somebody waits for it.
+                if still_valid.is_some() || failure.kind != FailureKind::Answer {
+                    tracing::warn!(%failure, fallback = still_valid.is_some(), "credentials were not refreshed");
+                    state.last_failure = Some((Instant::now(), failure.clone()));
+                }
+                still_valid.ok_or(failure)
+            }
+        }
+    }
+
+    async fn renew(&self, rejected: &Arc<AwsCredential>) -> Result<bool, Failure> {
+        let mut state = self.state.lock().await;
+        if state.last.as_ref().is_some_and(|(last, _)| !same(last, rejected)) {
+            return Ok(true);
+        }
+        if let Some(failure) = state.recent_failure() {
             return Err(failure.clone());
         }
-        let fetched = tokio::time::timeout(FETCH_TIMEOUT, self.provider.get_credential()).await;
-        let failure = match fetched {
-            Ok(Ok(credential)) => {
-                *last_failure = None;
-                return Ok(credential);
+        if state.rejected.as_ref().is_some_and(|(at, known)| at.elapsed() < FETCH_PAUSE && same(known, rejected)) {
+            return Ok(false);
+        }
+        let provider = (self.new_provider)().map_err(Failure::from_store)?;
+        match ask(&provider).await {
+            Ok(fresh) => {
+                let others = !same(&fresh, rejected);
+                state.rejected = (!others).then(|| (Instant::now(), Arc::clone(rejected)));
+                state.provider = provider;
+                state.last = Some((fresh, Instant::now()));
+                Ok(others)
             }
-            Ok(Err(error)) => match Failure::answered(&error) {
-                Some(overloaded) => {
-                    let message = format!("the provider of the AWS credentials answered: {}", overloaded.message);
-                    return Err(Failure { message, ..overloaded });
+            Err(failure) => {
+                if failure.kind != FailureKind::Answer {
+                    state.last_failure = Some((Instant::now(), failure.clone()));
                 }
-                None => Failure::new(FailureKind::Credentials, NOT_FOUND).with_source(error),
-            },
-            Err(elapsed) => Failure::new(FailureKind::Credentials, NOT_FOUND).with_source(elapsed),
-        };
-        *last_failure = Some((Instant::now(), failure.clone()));
-        Err(failure)
+                Err(failure)
+            }
+        }
     }
+}
+
+impl State {
+    fn recent_failure(&self) -> Option<&Failure> {
+        self.last_failure.as_ref().filter(|(at, _)| at.elapsed() < FETCH_PAUSE).map(|(_, failure)| failure)
+    }
+
+    /// What can be used when there is nothing newer.
+    fn still_valid(&self) -> Option<Arc<AwsCredential>> {
+        self.last.as_ref().filter(|(_, at)| at.elapsed() < STILL_VALID).map(|(last, _)| Arc::clone(last))
+    }
+}
+
+async fn ask(provider: &AwsCredentialProvider) -> Result<Arc<AwsCredential>, Failure> {
+    match tokio::time::timeout(FETCH_TIMEOUT, provider.get_credential()).await {
+        Ok(Ok(credential)) => Ok(credential),
+        Ok(Err(error)) => Err(match Failure::answered(&error) {
+            Some(overloaded) => {
+                let message = format!("the provider of the AWS credentials answered: {}", overloaded.message);
+                Failure { message, ..overloaded }
+            }
+            None => Failure::new(FailureKind::Credentials, NOT_FOUND).with_source(error),
+        }),
+        Err(elapsed) => Err(Failure::new(FailureKind::Credentials, NOT_FOUND).with_source(elapsed)),
+    }
+}
+
+fn same(one: &AwsCredential, other: &AwsCredential) -> bool {
+    one.key_id == other.key_id && one.token == other.token
 }
 
 /// The end of a chain in which nothing is configured.
@@ -227,38 +310,186 @@ impl HttpService for Unsigned {
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use bytes::Bytes;
+    use chrono::{TimeDelta, Utc};
+    use tempfile::NamedTempFile;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::address::Location;
     use crate::store::transport::TransportConfig;
+    use crate::store::{Endpoint, ObjectHeaders, Store, StoreConfig};
 
-    #[tokio::test]
-    async fn a_provider_that_is_overloaded_may_be_asked_again() {
+    /// A service that answers by the head of a request and its number, counted from 0; its address.
+    async fn serve(answer: impl Fn(&str, usize) -> String + Send + 'static) -> std::net::SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move {
-            while let Ok((mut connection, _)) = listener.accept().await {
+            for number in 0.. {
+                let (mut connection, _) = listener.accept().await.unwrap();
                 let mut head = Vec::new();
                 while !head.ends_with(b"\r\n\r\n") {
                     head.push(connection.read_u8().await.unwrap());
                 }
-                let answer = b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-                connection.write_all(answer).await.unwrap();
+                let answer = answer(&String::from_utf8_lossy(&head), number);
+                connection.write_all(answer.as_bytes()).await.unwrap();
             }
         });
-        let mut token = tempfile::NamedTempFile::new().unwrap();
+        address
+    }
+
+    fn answer(status: &str, body: &str) -> String {
+        format!("HTTP/1.1 {status}\r\nETag: \"e\"\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
+    }
+
+    /// The provider's answer with credentials that are valid for so long.
+    fn keys(key_id: &str, valid: TimeDelta) -> String {
+        let expiration = (Utc::now() + valid).to_rfc3339();
+        answer(
+            "200 OK",
+            &format!(
+                r#"{{"AccessKeyId":"{key_id}","SecretAccessKey":"secret","Token":"token-{key_id}","Expiration":"{expiration}"}}"#
+            ),
+        )
+    }
+
+    /// As in a container whose credentials are at `address`; the file is the token for asking.
+    fn container(address: std::net::SocketAddr) -> (CredentialSource, NamedTempFile) {
+        let mut token = NamedTempFile::new().unwrap();
         token.write_all(b"token").unwrap();
         let variables = BTreeMap::from([
             ("AWS_CONTAINER_CREDENTIALS_FULL_URI".to_owned(), format!("http://{address}/credentials")),
             ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE".to_owned(), token.path().to_str().unwrap().to_owned()),
         ]);
-        let config = TransportConfig { proxy_from_env: false, ..TransportConfig::default() };
-        let transport = Transport::new(&config).unwrap();
-        let credentials = Credentials::new(CredentialSource::Environment(variables), &transport).unwrap();
+        (CredentialSource::Environment(variables), token)
+    }
+
+    fn direct() -> TransportConfig {
+        TransportConfig { proxy_from_env: false, ..TransportConfig::default() }
+    }
+
+    /// Those of a container, and the file that they need.
+    fn credentials(address: std::net::SocketAddr) -> (Credentials, NamedTempFile) {
+        let (source, token) = container(address);
+        (Credentials::new(source, &Transport::new(&direct()).unwrap()).unwrap(), token)
+    }
+
+    async fn current(credentials: &Credentials) -> Arc<AwsCredential> {
+        credentials.current().await.unwrap().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_provider_that_is_overloaded_may_be_asked_again() {
+        let (credentials, _token) = credentials(serve(|_, _| answer("503 Slow Down", "")).await);
         let failure = credentials.current().await.expect_err("no credentials");
         // A 503 of the provider ends every request under way as a wrong setting would.
         assert_eq!(failure.retryability(), Retryability::Throttled, "{failure:?}");
+    }
+
+    #[tokio::test]
+    async fn credentials_that_are_still_valid_outlast_a_provider_that_fails() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&asked);
+        let address = serve(move |_, number| {
+            counted.store(number + 1, Ordering::SeqCst);
+            // So near to their end that they are to be replaced.
+            if number == 0 { keys("A", TimeDelta::seconds(250)) } else { answer("500 Internal Server Error", "") }
+        });
+        let (credentials, _token) = credentials(address.await);
+        while asked.load(Ordering::SeqCst) < 2 {
+            assert_eq!(current(&credentials).await.key_id, "A");
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..100 {
+            assert_eq!(current(&credentials).await.key_id, "A");
+        }
+        assert_eq!(asked.load(Ordering::SeqCst), 2, "a provider that fails is left alone for a while");
+        tokio::time::pause();
+        tokio::time::advance(STILL_VALID).await;
+        credentials.current().await.expect_err("credentials that have expired");
+    }
+
+    #[tokio::test]
+    async fn many_requests_whose_credentials_expired_ask_once_for_others() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&asked);
+        let address = serve(move |_, number| {
+            counted.store(number + 1, Ordering::SeqCst);
+            keys(if number == 0 { "A" } else { "B" }, TimeDelta::hours(1))
+        });
+        let (credentials, _token) = credentials(address.await);
+        let expired = current(&credentials).await;
+        let renewed = futures::future::join_all((0..50).map(|_| credentials.renew(&expired))).await;
+        assert!(renewed.into_iter().all(Result::unwrap));
+        assert_eq!(current(&credentials).await.key_id, "B");
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn a_provider_that_has_nothing_else_is_not_asked_by_every_request() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&asked);
+        let address = serve(move |_, number| {
+            counted.store(number + 1, Ordering::SeqCst);
+            keys("A", TimeDelta::hours(1))
+        });
+        let (credentials, _token) = credentials(address.await);
+        let rejected = current(&credentials).await;
+        for _ in 0..50 {
+            assert!(!credentials.renew(&rejected).await.unwrap());
+        }
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn a_request_with_credentials_that_expired_is_sent_again_with_fresh_ones() {
+        for (code, body) in [
+            ("ExpiredToken", "<Error><Code>ExpiredToken</Code></Error>"),
+            ("TokenRefreshRequired", "<Error><Code>TokenRefreshRequired</Code></Error>"),
+            // As a HEAD has it.
+            ("", ""),
+        ] {
+            let provided = Arc::new(AtomicUsize::new(0));
+            let (counted, sent) = (Arc::clone(&provided), Arc::new(AtomicUsize::new(0)));
+            let counted_sent = Arc::clone(&sent);
+            let address = serve(move |head, _| {
+                if head.starts_with("GET /credentials") {
+                    let before = counted.fetch_add(1, Ordering::SeqCst);
+                    return keys(if before == 0 { "OLD" } else { "NEW" }, TimeDelta::hours(1));
+                }
+                counted_sent.fetch_add(1, Ordering::SeqCst);
+                let expired = head.contains("Credential=OLD/");
+                // The token of the credentials that sign.
+                assert!(head.contains(if expired { "token-OLD" } else { "token-NEW" }), "{head}");
+                if expired { answer("400 Bad Request", body) } else { answer("200 OK", "") }
+            })
+            .await;
+            let (source, _token) = container(address);
+            let store = Store::new(StoreConfig {
+                endpoint: Some(Endpoint {
+                    scheme: http::uri::Scheme::HTTP,
+                    authority: address.to_string().parse().unwrap(),
+                    base: String::new(),
+                }),
+                region: "us-east-1".to_owned(),
+                virtual_host_style: false,
+                credentials: source,
+                transport: direct(),
+            })
+            .unwrap();
+            let location = Location::listed(&Arc::from("bucket"), "k");
+            for requests in [2, 3] {
+                if code.is_empty() {
+                    store.head(&location, Default::default()).await.unwrap();
+                } else {
+                    store.put(&location, &ObjectHeaders::default(), None, Bytes::from_static(b"x")).await.unwrap();
+                }
+                assert_eq!(sent.load(Ordering::SeqCst), requests, "{code}");
+            }
+            assert_eq!(provided.load(Ordering::SeqCst), 2, "{code}");
+        }
     }
 }

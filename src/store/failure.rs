@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use http::{HeaderMap, StatusCode, header};
 use object_store::client::{HttpError, HttpErrorKind};
 
@@ -72,6 +73,12 @@ impl Failure {
 
     pub(crate) fn with_source(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
         self.source = Some(Arc::new(source));
+        self
+    }
+
+    /// One that may pass, and why it is the last nevertheless.
+    pub(crate) fn not_retried(mut self, reason: &str) -> Self {
+        self.message = format!("{}; {reason}", self.message);
         self
     }
 
@@ -170,14 +177,7 @@ impl Failure {
         }
     }
 
-    /// Whether the server says in so many words that it wants fewer requests; a bare 503 may come from anybody in between.
-    pub(crate) fn asks_for_fewer(&self) -> bool {
-        self.retryability() == Retryability::Throttled
-            && (self.code.is_some() || self.retry_after.is_some() || self.has_status(StatusCode::TOO_MANY_REQUESTS))
-    }
-
     /// Decided from the kind, the S3 code and the status, in this order.
-    /// <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>
     pub(crate) fn retryability(&self) -> Retryability {
         match self.kind {
             FailureKind::Connect => return Retryability::Unreachable,
@@ -187,28 +187,45 @@ impl Failure {
             }
             FailureKind::Answer => {}
         }
-        match self.code.as_deref() {
-            Some(
-                "SlowDown"
-                | "ServiceUnavailable"
-                | "Throttling"
-                | "ThrottlingException"
-                | "RequestLimitExceeded"
-                | "RequestThrottled"
-                | "BandwidthLimitExceeded"
-                | "TooManyRequests",
-            ) => return Retryability::Throttled,
-            Some("RequestTimeout" | "InternalError" | "ConditionalRequestConflict" | "OperationAborted") => {
-                return Retryability::Transient;
-            }
-            _ => {}
+        let by_code = self.code.as_deref().and_then(Retryability::of_code);
+        by_code.unwrap_or_else(|| self.status.map_or(Retryability::Permanent, Retryability::of_status))
+    }
+}
+
+impl Retryability {
+    /// What an S3 code says, whatever the status: it comes with 400, 409, 500, 503, and within a 200. S3's, and those that
+    /// AWS's SDKs and Metaflow take for throttling and transient beside them.
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>
+    fn of_code(code: &str) -> Option<Self> {
+        match code {
+            "SlowDown"
+            | "ServiceUnavailable"
+            | "Throttling"
+            | "ThrottlingException"
+            | "ThrottledException"
+            | "RequestLimitExceeded"
+            | "RequestThrottled"
+            | "RequestThrottledException"
+            | "BandwidthLimitExceeded"
+            | "TooManyRequests"
+            | "TooManyRequestsException" => Some(Self::Throttled),
+            "RequestTimeout"
+            | "RequestTimeoutException"
+            | "PriorRequestNotComplete"
+            | "InternalError"
+            | "ConditionalRequestConflict"
+            | "OperationAborted" => Some(Self::Transient),
+            _ => None,
         }
-        match self.status.map_or(0, |status| status.as_u16()) {
-            429 | 503 => Retryability::Throttled,
+    }
+
+    fn of_status(status: StatusCode) -> Self {
+        match status.as_u16() {
+            429 | 503 => Self::Throttled,
             // What the server does not know, it will not know the next time.
-            501 | 505 => Retryability::Permanent,
-            408 | 500..=599 => Retryability::Transient,
-            _ => Retryability::Permanent,
+            501 | 505 => Self::Permanent,
+            408 | 500..=599 => Self::Transient,
+            _ => Self::Permanent,
         }
     }
 }
@@ -265,6 +282,24 @@ impl Failure {
     }
 }
 
+/// What `Retry-After` asks for: seconds, or a date, which is one of the server's clock.
+/// <https://www.rfc-editor.org/rfc/rfc9110.html#section-10.2.3>
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let asked = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = asked.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until = DateTime::parse_from_rfc2822(asked).ok()?.to_utc();
+    let now = date(headers).unwrap_or_else(Utc::now);
+    // What is over need not be waited for.
+    Some((until - now).to_std().unwrap_or_default())
+}
+
+/// When the server answered, by its own clock.
+pub(super) fn date(headers: &HeaderMap) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_rfc2822(headers.get(header::DATE)?.to_str().ok()?).ok().map(|date| date.to_utc())
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
@@ -275,19 +310,6 @@ impl StdError for Failure {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.source.as_deref().map(|source| source as _)
     }
-}
-
-/// In seconds, or until a date of the server's own clock. <https://www.rfc-editor.org/rfc/rfc9110.html#section-10.2.3>
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name: header::HeaderName| headers.get(name)?.to_str().ok().map(str::trim);
-    let asked = text(header::RETRY_AFTER)?;
-    if let Ok(seconds) = asked.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = |text: &str| chrono::DateTime::parse_from_rfc2822(text).ok();
-    let until = date(asked)?;
-    let now = text(header::DATE).and_then(date).map_or_else(chrono::Utc::now, |now| now.to_utc());
-    (until.to_utc() - now).to_std().ok()
 }
 
 /// S3's `<Error>` document.
@@ -378,22 +400,6 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_seconds_or_a_date_by_the_clock_of_the_server() {
-        let asked = |date: Option<&'static str>, retry_after: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::RETRY_AFTER, http::HeaderValue::from_static(retry_after));
-            headers.extend(date.map(|date| (header::DATE, http::HeaderValue::from_static(date))));
-            Failure::from_answer(StatusCode::SERVICE_UNAVAILABLE, &headers, &[]).retry_after
-        };
-        let date = Some("Fri, 31 Dec 1999 23:59:59 GMT");
-        assert_eq!(asked(None, " 120 "), Some(Duration::from_secs(120)));
-        assert_eq!(asked(date, "Sat, 01 Jan 2000 00:00:05 GMT"), Some(Duration::from_secs(6)));
-        assert_eq!(asked(date, "Fri, 31 Dec 1999 23:00:00 GMT"), None);
-        assert_eq!(asked(None, "Sat, 01 Jan 2000 00:00:05 GMT"), None);
-        assert_eq!(asked(None, "soon"), None);
-    }
-
-    #[test]
     fn a_5xx_may_pass_but_for_what_the_server_does_not_know() {
         // 520 to 530 come from content delivery networks before an S3 service.
         for status in [500, 502, 504, 507, 520, 522, 524, 529] {
@@ -402,6 +408,30 @@ mod tests {
         for status in [501, 505] {
             assert_eq!(answer(status, "").retryability(), Retryability::Permanent, "{status}");
         }
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_of_the_servers_clock() {
+        let asked = |retry_after: &'static str| {
+            let headers = HeaderMap::from_iter([
+                (header::RETRY_AFTER, http::HeaderValue::from_static(retry_after)),
+                // Not the time of this machine.
+                (header::DATE, http::HeaderValue::from_static("Wed, 21 Oct 2015 07:28:00 GMT")),
+            ]);
+            Failure::from_answer(StatusCode::SERVICE_UNAVAILABLE, &headers, b"").retry_after
+        };
+        assert_eq!(asked("120"), Some(Duration::from_secs(120)));
+        assert_eq!(asked("Wed, 21 Oct 2015 07:30:05 GMT"), Some(Duration::from_secs(125)));
+        assert_eq!(asked("Wed, 21 Oct 2015 07:00:00 GMT"), Some(Duration::ZERO));
+        for nonsense in ["-1", "soon", "1.5"] {
+            assert_eq!(asked(nonsense), None, "{nonsense}");
+        }
+        let headers = HeaderMap::from_iter([(
+            header::RETRY_AFTER,
+            http::HeaderValue::from_str(&(Utc::now() + Duration::from_secs(100)).to_rfc2822()).unwrap(),
+        )]);
+        let asked = Failure::from_answer(StatusCode::SERVICE_UNAVAILABLE, &headers, b"").retry_after.unwrap();
+        assert!((95..=100).contains(&asked.as_secs()), "{asked:?}");
     }
 
     #[test]

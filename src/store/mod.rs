@@ -3,6 +3,7 @@
 //! The only module that names `object_store`. It knows nothing of files, of retries, or of what a missing object means to
 //! the caller.
 
+mod clock;
 mod content_range;
 mod copy;
 mod credentials;
@@ -11,10 +12,12 @@ mod failure;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod headers;
+mod idle;
 mod keys;
 mod listing;
 mod multipart;
 mod rfc2047;
+mod route;
 mod sign;
 mod transport;
 mod uploads;
@@ -38,6 +41,7 @@ use object_store::client::{HttpClient, HttpConnector, HttpRequestBody};
 use object_store::{ClientOptions, GetOptions, ObjectStore, PutOptions, PutPayload, RetryConfig};
 use tokio::sync::OnceCell;
 
+use self::clock::Clock;
 pub(crate) use self::copy::CopySource;
 pub(crate) use self::credentials::CredentialSource;
 use self::credentials::Credentials;
@@ -45,14 +49,15 @@ pub(crate) use self::delete::{Deleted, MAX_DELETE_KEYS, is_exact_in_xml};
 pub(crate) use self::failure::{Failure, FailureKind, Retryability};
 use self::headers::{ATTRIBUTES, ENCRYPTION, WRITE_ID};
 pub(crate) use self::headers::{ObjectHeaders, ReadOptions, WriteCondition, WriteId};
+pub(crate) use self::idle::{Attempted, Unread, within};
 pub(crate) use self::listing::{ListPage, ListQuery, ListedObject};
 pub(crate) use self::multipart::{MultipartUpload, UploadedPart};
+pub(crate) use self::route::Endpoint;
 use self::sign::Signer;
 pub use self::transport::TlsRoots;
 use self::transport::Transport;
 pub(crate) use self::transport::{CaCertificates, TransportConfig};
 pub(crate) use self::uploads::{ListedUpload, UploadMarker, UploadsPage};
-pub(crate) use self::wire::Endpoint;
 use self::wire::{Bucket, BucketService, RequestHeaders, ResponseHead, Wire};
 use crate::address::Location;
 
@@ -147,7 +152,9 @@ impl Store {
         let StoreConfig { endpoint, region, virtual_host_style, credentials, transport } = config;
         let transport = Transport::new(&transport)?;
         let credentials = Credentials::new(credentials, &transport)?;
-        let wire = Wire { transport, credentials, signer: Signer::default(), endpoint, region, virtual_host_style };
+        let signer = Signer::default();
+        let clock = Clock::default();
+        let wire = Wire { transport, credentials, signer, clock, endpoint, region, virtual_host_style };
         Ok(Self { wire: Arc::new(wire), buckets: Arc::default() })
     }
 

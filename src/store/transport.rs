@@ -24,11 +24,11 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tokio::net::TcpStream;
 use tokio::runtime::{self, Handle};
-use tokio::time::{Instant, Sleep};
 use tokio_util::task::AbortOnDropHandle;
 use tower_service::Service;
 
 use super::failure::{Failure, FailureKind};
+use super::idle::{Direction, Idle, IdleTimer, LimitedBody, Patience, Traffic};
 
 /// Which certificate authorities are trusted, beside those that are added one by one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -89,6 +89,7 @@ pub(super) struct Transport {
     connector: TimedConnector,
     pools: Arc<RwLock<HashMap<runtime::Id, RuntimePool>>>,
     proxies: Arc<Matcher>,
+    idle_timeout: Duration,
 }
 
 struct RuntimePool {
@@ -125,7 +126,7 @@ impl Transport {
             .enable_http1()
             .wrap_connector(connector);
         let connector = TimedConnector { https, timeout: config.connect_timeout };
-        Ok(Self { connector, pools: Arc::default(), proxies })
+        Ok(Self { connector, pools: Arc::default(), proxies, idle_timeout: config.idle_timeout })
     }
 
     /// Whether a proxy is between here and `uri`.
@@ -159,11 +160,24 @@ impl Transport {
             }
         }
         let host = request.uri().authority().cloned();
-        let response = self.pool().request(request).await.map_err(|error| {
+        let patience = Patience::begin(&mut request);
+        let sent = self.pool().request(request);
+        let answered = match &patience {
+            Some(patience) => patience.wait(sent).await?,
+            None => sent.await,
+        };
+        let response = answered.map_err(|error| {
             let connecting = host.filter(|_| error.is_connect());
             classify(error, connecting.as_ref())
         })?;
-        Ok(response.map(|body| HttpResponseBody::new(body.map_err(|error| classify(error, None).into_http()))))
+        let limit = patience.and_then(|patience| patience.limit(self.idle_timeout));
+        Ok(response.map(|body| {
+            let body = body.map_err(|error| classify(error, None).into_http());
+            match limit {
+                Some(limit) => HttpResponseBody::new(LimitedBody::new(body, limit)),
+                None => HttpResponseBody::new(body),
+            }
+        }))
     }
 }
 
@@ -274,11 +288,7 @@ impl Connector {
             }
             Some(proxy) => (self.tcp.call(proxy.uri().clone()).await?, true),
         };
-        Ok(WatchedStream {
-            io,
-            proxied,
-            idle: IdleTimer { timeout: self.idle_timeout, waiting_since: None, sleep: None },
-        })
+        Ok(WatchedStream { io, proxied, idle: IdleTimer::new(self.idle_timeout), traffic: Traffic::new() })
     }
 }
 
@@ -301,34 +311,30 @@ struct WatchedStream {
     io: TokioIo<TcpStream>,
     proxied: bool,
     idle: IdleTimer,
+    traffic: Traffic,
 }
 
-/// Counts only the time in which somebody waits: a response that nobody reads is not idle.
-struct IdleTimer {
-    timeout: Duration,
-    waiting_since: Option<Instant>,
-    sleep: Option<Pin<Box<Sleep>>>,
-}
-
-impl IdleTimer {
+impl WatchedStream {
     /// Passes on what a read or a write said, or the timeout when it has been pending for too long.
-    fn watch<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if polled.is_ready() {
-            self.waiting_since = None;
-            return polled;
+    fn watch<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        direction: Direction,
+        polled: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        self.idle.watch(cx, direction, polled).map(|watched| {
+            watched.unwrap_or_else(|Idle| {
+                let message = format!("nothing moved for {:?}", self.idle.timeout);
+                Err(io::Error::new(io::ErrorKind::TimedOut, message))
+            })
+        })
+    }
+
+    fn watch_write(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = polled {
+            self.traffic.wrote(bytes);
         }
-        let since = *self.waiting_since.get_or_insert_with(Instant::now);
-        let Some(deadline) = since.checked_add(self.timeout) else { return Poll::Pending };
-        // The timer is moved only when it fires, not at each byte.
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        while sleep.as_mut().poll(cx).is_ready() {
-            if Instant::now() >= deadline {
-                let message = format!("nothing moved for {:?}", self.timeout);
-                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, message)));
-            }
-            sleep.as_mut().reset(deadline);
-        }
-        Poll::Pending
+        self.watch(cx, Direction::Write, polled)
     }
 }
 
@@ -340,7 +346,10 @@ impl hyper::rt::Read for WatchedStream {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.io).poll_read(cx, buffer);
-        this.idle.watch(cx, polled)
+        if let Poll::Ready(Ok(())) = polled {
+            this.traffic.read();
+        }
+        this.watch(cx, Direction::Read, polled)
     }
 }
 
@@ -348,7 +357,7 @@ impl hyper::rt::Write for WatchedStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.io).poll_write(cx, bytes);
-        this.idle.watch(cx, polled)
+        this.watch_write(cx, polled)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -370,14 +379,14 @@ impl hyper::rt::Write for WatchedStream {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.io).poll_write_vectored(cx, bytes);
-        this.idle.watch(cx, polled)
+        this.watch_write(cx, polled)
     }
 }
 
 impl Connection for WatchedStream {
     fn connected(&self) -> Connected {
         // A proxy wants the whole URL in the request line.
-        self.io.connected().proxy(self.proxied)
+        self.io.connected().proxy(self.proxied).extra(self.traffic.clone())
     }
 }
 

@@ -8,27 +8,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::{Bytes, BytesMut};
-use chrono::Utc;
-use http::uri::{Authority, PathAndQuery, Scheme};
+use chrono::{TimeDelta, Utc};
+use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use http_body_util::BodyExt as _;
+use object_store::aws::AwsCredential;
 use object_store::client::{HttpError, HttpRequest, HttpRequestBody, HttpResponse, HttpResponseBody, HttpService};
 
+use super::clock::{Clock, Verdict};
 use super::credentials::Credentials;
-use super::failure::{Failure, FailureKind};
+use super::failure::{self, Failure, FailureKind, Retryability};
 use super::headers::carries_a_key;
 use super::keys;
+use super::route::{Endpoint, Route};
 use super::sign::{self, Signer, SigningKeys};
 use super::transport::Transport;
-
-/// Where a service other than AWS's own listens.
-#[derive(Debug, Clone)]
-pub(crate) struct Endpoint {
-    pub(crate) scheme: Scheme,
-    pub(crate) authority: Authority,
-    /// Empty, or a path that begins with `/` and does not end with one.
-    pub(crate) base: String,
-}
 
 /// What all buckets of a client share.
 #[derive(Debug)]
@@ -36,6 +30,7 @@ pub(super) struct Wire {
     pub(super) transport: Transport,
     pub(super) credentials: Credentials,
     pub(super) signer: Signer,
+    pub(super) clock: Clock,
     pub(super) endpoint: Option<Endpoint>,
     pub(super) region: String,
     pub(super) virtual_host_style: bool,
@@ -48,16 +43,6 @@ pub(super) struct Bucket {
     route: RwLock<Arc<Route>>,
     /// Whether an answer has shown that the bucket is there.
     seen: AtomicBool,
-}
-
-/// Where the requests of a bucket go, and the region they are signed for.
-#[derive(Debug)]
-struct Route {
-    scheme: Scheme,
-    authority: Authority,
-    host: HeaderValue,
-    base: String,
-    region: String,
 }
 
 /// A request before it is signed. The path is that of the key, encoded, without the bucket and without a `/` in front.
@@ -84,7 +69,6 @@ pub(super) struct ResponseHead {
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("s3flow/", env!("CARGO_PKG_VERSION")));
 const UNSIGNED_PAYLOAD: HeaderValue = HeaderValue::from_static("UNSIGNED-PAYLOAD");
 const EMPTY_PAYLOAD: HeaderValue = HeaderValue::from_static(sign::EMPTY_SHA256);
-const BUCKET_REGION: &str = "x-amz-bucket-region";
 const MAX_REDIRECTS: usize = 4;
 /// A longer body is hashed off the async threads: 1 MiB takes about a millisecond.
 const HASHED_INLINE: usize = 1024 * 1024;
@@ -113,83 +97,32 @@ impl Bucket {
     }
 }
 
-impl Route {
-    fn new(bucket: &str, wire: &Wire, region: &str) -> Result<Self, Failure> {
-        let in_host = match &wire.endpoint {
-            Some(_) => wire.virtual_host_style,
-            None => is_dns_label(bucket),
-        };
-        let (scheme, service, base) = match &wire.endpoint {
-            Some(endpoint) => (endpoint.scheme.clone(), endpoint.authority.to_string(), endpoint.base.as_str()),
-            None => {
-                let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-                (Scheme::HTTPS, format!("s3.{region}.{suffix}"), "")
-            }
-        };
-        let (host, base) = if in_host {
-            (format!("{bucket}.{service}"), base.to_owned())
-        } else {
-            (service, format!("{base}/{}", keys::encode_path(bucket)))
-        };
-        Self::to(scheme, &host, base, region)
-    }
-
-    fn to(scheme: Scheme, host: &str, base: String, region: &str) -> Result<Self, Failure> {
-        let unusable = || Failure::new(FailureKind::Request, format!("{host:?} is not a host name"));
-        let authority: Authority = host.parse().map_err(|_| unusable())?;
-        // The default port is not part of the Host header, and so not of what is signed.
-        let default_port = if scheme == Scheme::HTTP { 80 } else { 443 };
-        let shown = match authority.port_u16() {
-            Some(port) if port == default_port => authority.host(),
-            _ => authority.as_str(),
-        };
-        let host = HeaderValue::from_str(shown).map_err(|_| unusable())?;
-        Ok(Self { scheme, authority, host, base, region: region.to_owned() })
-    }
-
-    /// Where an answer says that the bucket is, if it says so: another region, or another host.
-    fn moved(
-        &self,
-        bucket: &str,
-        wire: &Wire,
-        request: &Request<'_>,
-        status: StatusCode,
-        headers: &HeaderMap,
-    ) -> Option<Self> {
-        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        let redirected = matches!(status.as_u16(), 301 | 302 | 307 | 308);
-        // A wrong region is a 301 or a 400 (AuthorizationHeaderMalformed; a HEAD has no body to say so).
-        if (redirected || status == StatusCode::BAD_REQUEST)
-            && let Some(region) = text(BUCKET_REGION).filter(|region| *region != self.region)
-        {
-            return Self::new(bucket, wire, region).ok();
-        }
-        let location: Uri = text(header::LOCATION.as_str()).filter(|_| redirected)?.parse().ok()?;
-        let scheme = location.scheme().filter(|scheme| **scheme == Scheme::HTTPS || **scheme == self.scheme)?.clone();
-        // Only the place may change, never the bucket or the key.
-        let base = location.path().strip_suffix(request.key_path.as_ref())?.strip_suffix('/')?;
-        let authority = location.authority()?.as_str();
-        let in_host = base.is_empty() && authority.starts_with(&format!("{bucket}."));
-        let in_path = base == self.base || base == format!("/{}", keys::encode_path(bucket));
-        if authority.contains('@') || !(in_host || in_path) {
-            return None;
-        }
-        Self::to(scheme, authority, base.to_owned(), &self.region).ok()
-    }
-}
-
 impl Wire {
-    /// Sends `request`, with its redirects, once. The answer is a success, unread unless it may carry an error.
+    /// Sends `request` once; again only as answers say how, each at most once: to another place, for the server's time, with
+    /// fresh credentials. The answer is a success, unread unless it may carry an error.
     pub(super) async fn send(&self, bucket: &Bucket, request: Request<'_>) -> Result<HttpResponse, Failure> {
         let mut route = bucket.route();
-        for _ in 0..MAX_REDIRECTS {
-            let response = self.transport.send(self.signed(&route, &request).await?).await?;
+        let mut redirects = 0;
+        let mut ahead = self.clock.ahead();
+        let mut corrected = None;
+        let mut renewed = false;
+        loop {
+            let (signed, credential) = self.signed(&route, &request, ahead).await?;
+            let response = self.transport.send(signed).await?;
             let (parts, body) = response.into_parts();
             if parts.status.is_success() {
                 bucket.seen.store(true, Ordering::Relaxed);
+                if corrected.is_some() {
+                    self.clock.learn(ahead);
+                }
                 return check_success(&request.method, parts, body).await;
             }
             if let Some(next) = route.moved(&bucket.name, self, &request, parts.status, &parts.headers) {
+                redirects += 1;
+                if redirects == MAX_REDIRECTS {
+                    let message = format!("redirected {MAX_REDIRECTS} times without an answer");
+                    return Err(Failure::new(FailureKind::Malformed, message));
+                }
                 route = Arc::new(next);
                 if matches!(parts.status.as_u16(), 301 | 308 | 400) {
                     bucket.set_route(Arc::clone(&route));
@@ -201,13 +134,45 @@ impl Wire {
             if failure.is_code("NoSuchKey") {
                 bucket.seen.store(true, Ordering::Relaxed);
             }
-            return Err(failure);
+            let Some(credential) = credential else { return Err(failure) };
+
+            let verdict = Verdict::of(&failure);
+            match corrected.take() {
+                None => {
+                    let correction = verdict.correction(ahead, failure::date(&parts.headers), Utc::now());
+                    if let Some(correction) = correction.filter(|_| !renewed) {
+                        ahead = correction;
+                        corrected = Some((verdict, failure));
+                        continue;
+                    }
+                }
+                Some(_) if verdict == Verdict::Fine => self.clock.learn(ahead),
+                // It was not the time, and no other signature is any better.
+                Some((Verdict::Doubtful, first)) => return Err(first),
+                Some(_) => return Err(failure),
+            }
+            if renewed || !may_be_expired(&failure, &credential, &request.method) {
+                return Err(failure);
+            }
+            match self.credentials.renew(&credential).await {
+                Ok(true) => renewed = true,
+                Ok(false) => return Err(failure),
+                // That may pass, and what needs it may be done then.
+                Err(overloaded) if failure.code.is_some() && overloaded.retryability() != Retryability::Permanent => {
+                    return Err(overloaded);
+                }
+                Err(unavailable) => return Err(failure.with_source(unavailable)),
+            }
         }
-        Err(Failure::new(FailureKind::Malformed, format!("redirected {MAX_REDIRECTS} times without an answer")))
     }
 
-    /// The HTTP request of one attempt, with the credentials and the time of now.
-    async fn signed(&self, route: &Route, request: &Request<'_>) -> Result<HttpRequest, Failure> {
+    /// The HTTP request with the credentials of now and the time of now, and `ahead` of it; and these credentials.
+    async fn signed(
+        &self,
+        route: &Route,
+        request: &Request<'_>,
+        ahead: TimeDelta,
+    ) -> Result<(HttpRequest, Option<Arc<AwsCredential>>), Failure> {
         let path = format!("{}/{}", route.base, request.key_path);
         let target = if request.query.is_empty() { path.clone() } else { format!("{path}?{}", request.query) };
         let mut uri = http::uri::Parts::default();
@@ -226,7 +191,8 @@ impl Wire {
 
         let mut headers = request.headers.clone();
         headers.insert(header::HOST, route.host.clone());
-        if let Some(credential) = self.credentials.current().await? {
+        let credential = self.credentials.current().await?;
+        if let Some(credential) = &credential {
             headers.insert(sign::CONTENT_SHA256, content_sha256(&route.scheme, &request.body).await?);
             let keys = SigningKeys {
                 access_key_id: &credential.key_id,
@@ -240,7 +206,7 @@ impl Wire {
                 region: &route.region,
                 service: "s3",
             };
-            self.signer.sign(keys, target, &mut headers, Utc::now()).map_err(|unsignable| {
+            self.signer.sign(keys, target, &mut headers, Utc::now() + ahead).map_err(|unsignable| {
                 Failure::new(
                     FailureKind::Request,
                     format!("the value of the header {} is not visible text", unsignable.0),
@@ -253,16 +219,19 @@ impl Wire {
         *signed.method_mut() = request.method.clone();
         *signed.uri_mut() = uri;
         *signed.headers_mut() = headers;
-        Ok(signed)
+        Ok((signed, credential))
     }
 }
 
-/// Whether a bucket's name can be a part of a host name, and means the same bucket there. One with a dot is not covered by the
-/// certificate of `*.s3.REGION.amazonaws.com`.
-fn is_dns_label(bucket: &str) -> bool {
-    bucket.len() <= 63
-        && !bucket.ends_with('-')
-        && bucket.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+/// Whether other credentials may be accepted. A HEAD has no code to say so, and credentials without a token do not expire.
+fn may_be_expired(failure: &Failure, credential: &AwsCredential, method: &Method) -> bool {
+    match failure.code.as_deref() {
+        Some("ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" | "InvalidToken" | "InvalidTokenId") => {
+            true
+        }
+        Some(_) => false,
+        None => *method == Method::HEAD && failure.has_status(StatusCode::BAD_REQUEST) && credential.token.is_some(),
+    }
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -380,13 +349,13 @@ fn hand_over(response: HttpResponse) -> HttpResponse {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use hyper_util::client::proxy::matcher::Matcher;
 
     use super::*;
     use crate::store::transport::TransportConfig;
 
-    fn wire(endpoint: Option<&str>, virtual_host_style: bool) -> Wire {
+    pub(in crate::store) fn wire(endpoint: Option<&str>, virtual_host_style: bool) -> Wire {
         let endpoint = endpoint.map(|url| {
             let uri: Uri = url.parse().unwrap();
             let base = uri.path().trim_end_matches('/').to_owned();
@@ -397,51 +366,16 @@ mod tests {
             transport: Transport::new(&TransportConfig::default()).unwrap(),
             credentials: Credentials::Anonymous,
             signer: Signer::default(),
+            clock: Clock::default(),
             endpoint,
             region: "us-east-1".to_owned(),
             virtual_host_style,
         }
     }
 
-    fn a_get(key_path: &str, headers: HeaderMap) -> Request<'_> {
+    pub(in crate::store) fn a_get(key_path: &str, headers: HeaderMap) -> Request<'_> {
         let body = HttpRequestBody::empty();
         Request { method: Method::GET, key_path: key_path.into(), query: "".into(), headers, body }
-    }
-
-    fn address(route: &Route) -> String {
-        format!("{}://{}{}", route.scheme, route.authority, route.base)
-    }
-
-    fn route(endpoint: Option<&str>, virtual_host_style: bool, bucket: &str, region: &str) -> String {
-        address(&Route::new(bucket, &wire(endpoint, virtual_host_style), region).unwrap())
-    }
-
-    #[test]
-    fn a_bucket_is_in_the_host_on_aws_and_in_the_path_elsewhere() {
-        assert_eq!(route(None, false, "b", "eu-west-1"), "https://b.s3.eu-west-1.amazonaws.com");
-        assert_eq!(route(None, false, "b", "cn-north-1"), "https://b.s3.cn-north-1.amazonaws.com.cn");
-        // Names of before 2018: a host name is the same in any case, and would be that of another bucket.
-        for bucket in ["b.c", "Bucket", "my_bucket", "ends-"] {
-            let expected = format!("https://s3.eu-west-1.amazonaws.com/{bucket}");
-            assert_eq!(route(None, false, bucket, "eu-west-1"), expected);
-        }
-        assert_eq!(route(Some("http://host:9000"), false, "b", "x"), "http://host:9000/b");
-        assert_eq!(route(Some("http://host:9000/base/"), false, "b", "x"), "http://host:9000/base/b");
-        assert_eq!(route(Some("https://host/base"), true, "b", "x"), "https://b.host/base");
-    }
-
-    #[test]
-    fn the_host_header_has_no_default_port() {
-        for (endpoint, host) in [
-            ("http://host:80", "host"),
-            ("https://host:443", "host"),
-            ("https://host:80", "host:80"),
-            ("http://host:9000", "host:9000"),
-            ("http://[::1]:9000", "[::1]:9000"),
-        ] {
-            let route = Route::new("b", &wire(Some(endpoint), false), "x").unwrap();
-            assert_eq!(route.host, host, "{endpoint}");
-        }
     }
 
     #[tokio::test]
@@ -465,7 +399,7 @@ mod tests {
             wire.transport = Transport::new(&without).unwrap();
             let route = Route::new("b", &wire, "x").unwrap();
             let request = a_get("k", headers.clone());
-            let signed = wire.signed(&route, &request).await;
+            let signed = wire.signed(&route, &request, TimeDelta::zero()).await;
             assert_eq!(signed.is_ok(), sent, "{endpoint}");
             if let Err(failure) = signed {
                 assert_eq!(failure.into_error(1).kind(), crate::ErrorKind::Config);
@@ -483,41 +417,11 @@ mod tests {
             wire.transport = Transport::with_proxies(&TransportConfig::default(), proxies).unwrap();
             let route = Route::new("b", &wire, "x").unwrap();
             let request = a_get("k", options.to_headers().unwrap());
-            let signed = wire.signed(&route, &request).await;
+            let signed = wire.signed(&route, &request, TimeDelta::zero()).await;
             assert_eq!(signed.is_ok(), sent, "{endpoint}");
             if let Err(failure) = signed {
                 assert!(failure.message.contains("proxy"), "{failure}");
             }
-        }
-    }
-
-    #[test]
-    fn only_the_place_of_a_redirect_is_followed() {
-        let wire = wire(Some("https://host"), false);
-        let route = Route::new("b", &wire, "us-east-1").unwrap();
-        let request = a_get("dir/k%20", HeaderMap::new());
-        let moved = |status: u16, name: &'static str, value: &'static str| {
-            let headers =
-                HeaderMap::from_iter([(header::HeaderName::from_static(name), HeaderValue::from_static(value))]);
-            let status = StatusCode::from_u16(status).unwrap();
-            route.moved("b", &wire, &request, status, &headers).map(|route| (address(&route), route.region))
-        };
-        let to = |address: &str, region: &str| Some((address.to_owned(), region.to_owned()));
-        assert_eq!(moved(307, "location", "https://b.other/dir/k%20"), to("https://b.other", "us-east-1"));
-        assert_eq!(moved(301, "location", "https://other/b/dir/k%20"), to("https://other/b", "us-east-1"));
-        assert_eq!(moved(400, "x-amz-bucket-region", "eu-west-1"), to("https://host/b", "eu-west-1"));
-        for (status, name, value) in [
-            (307, "location", "http://other/b/dir/k%20"),
-            (307, "location", "https://other/b/another"),
-            (307, "location", "https://host/b/below/dir/k%20"),
-            (307, "location", "https://host/another/dir/k%20"),
-            (307, "location", "https://user@host/b/dir/k%20"),
-            (307, "location", "/b/dir/k%20"),
-            (200, "location", "https://other/b/dir/k%20"),
-            (301, "x-amz-bucket-region", "us-east-1"),
-            (403, "x-amz-bucket-region", "eu-west-1"),
-        ] {
-            assert_eq!(moved(status, name, value), None, "{status} {name}: {value}");
         }
     }
 }

@@ -123,29 +123,6 @@ impl S3Server {
         uploads.into_iter().map(|(_, upload)| upload.key).collect()
     }
 
-    /// The multipart uploads of a bucket that are neither completed nor aborted, by key, then by age.
-    pub fn uploads(&self, bucket: &str) -> Vec<StoredUpload> {
-        let uploads = self.service.store.find(bucket).map(|bucket| bucket.uploads()).unwrap_or_default();
-        uploads.into_iter().map(|(id, upload)| StoredUpload::new(id, &upload)).collect()
-    }
-
-    /// Sets by how many seconds the server's clock is fast, or slow when negative.
-    ///
-    /// It goes by that clock in all it does: the `Date` of its answers, the times of what is stored, and what it makes
-    /// of signatures, which it refuses with `403 RequestTimeTooSkewed` when they are more than 15 minutes away, as S3
-    /// does. A client that learns the difference from `Date` gets on.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
-    /// # let server = s3flow::testing::S3Server::start().await?;
-    /// // Everything that is stored is a day old now, by the server's clock.
-    /// server.set_clock_offset(86_400);
-    /// # Ok(()) }
-    /// ```
-    pub fn set_clock_offset(&self, seconds: i64) {
-        self.service.clock.set(seconds);
-    }
-
     /// Begins a multipart upload that nobody will finish, as if it were begun `age` ago, and gives its id. Creates the bucket
     /// when it is missing.
     ///
@@ -169,6 +146,29 @@ impl S3Server {
             bucket.create_upload(id.clone(), Upload::begun(key, Moment::at(begun)));
         }
         id
+    }
+
+    /// The multipart uploads of a bucket that are neither completed nor aborted, by key, then by age.
+    pub fn uploads(&self, bucket: &str) -> Vec<StoredUpload> {
+        let uploads = self.service.store.find(bucket).map(|bucket| bucket.uploads()).unwrap_or_default();
+        uploads.into_iter().map(|(id, upload)| StoredUpload::new(id, &upload)).collect()
+    }
+
+    /// Sets by how many seconds the server's clock is fast, or slow when negative.
+    ///
+    /// It goes by that clock in all it does: the `Date` of its answers, the times of what is stored, and what it makes
+    /// of signatures, which it refuses with `403 RequestTimeTooSkewed` when they are more than 15 minutes away, as S3
+    /// does. A client that learns the difference from `Date` gets on.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+    /// # let server = s3flow::testing::S3Server::start().await?;
+    /// // Everything that is stored is a day old now, by the server's clock.
+    /// server.set_clock_offset(86_400);
+    /// # Ok(()) }
+    /// ```
+    pub fn set_clock_offset(&self, seconds: i64) {
+        self.service.clock.set(seconds);
     }
 
     /// From now on, every request for this key is answered with `403 AccessDenied`. The key stays in listings.

@@ -136,7 +136,8 @@ impl Probe {
     async fn put(&self, condition: &WriteCondition) -> Result<bool> {
         let mut retry = self.engine.retries.start();
         loop {
-            match self.engine.store.put(&self.location, &self.headers, Some(condition), Bytes::new()).await {
+            let put = self.engine.store.put(&self.location, &self.headers, Some(condition), Bytes::new());
+            match retry.attempt(put).await {
                 Ok(_) => return Ok(false),
                 Err(failure) if failure.is_precondition_failed() => return Ok(true),
                 Err(failure) => match retry.wait(failure).await {

@@ -32,11 +32,8 @@ pub(crate) async fn copy(
     let mut attempts = Attempts::begin(engine, destination, headers, None);
     let mut retry = engine.retries.start();
     let refused = loop {
-        let failure = match engine.store.copy(source, destination, headers).await {
-            Ok(stored) => {
-                retry.succeeded();
-                return Ok(stored);
-            }
+        let failure = match retry.attempt(engine.store.copy(source, destination, headers)).await {
+            Ok(stored) => return Ok(stored),
             Err(failure) => failure,
         };
         attempts.failed(&failure);

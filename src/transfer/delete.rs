@@ -53,7 +53,7 @@ impl Batch<'_> {
             let keys: Vec<&str> = places.iter().map(|place| self.locations[*place].key()).collect();
             let answer = {
                 let _permit = self.permits.acquire().await;
-                self.engine.store.delete_objects(self.bucket, &keys).await
+                retry.attempt(self.engine.store.delete_objects(self.bucket, &keys)).await
             };
             let attempts = retry.attempts();
             if let Err(failure) = &answer {
@@ -83,10 +83,7 @@ impl Batch<'_> {
             // One that is throttled makes all of them wait.
             let slowest = again.iter().map(|(_, failure)| failure);
             let slowest = slowest.max_by_key(|failure| failure.retryability() == Retryability::Throttled);
-            let Some(slowest) = slowest.cloned() else {
-                retry.succeeded();
-                break;
-            };
+            let Some(slowest) = slowest.cloned() else { break };
             if retry.wait(slowest).await.is_ok() {
                 places.extend(again.into_iter().map(|(place, _)| place));
             } else {

@@ -156,10 +156,13 @@ impl<'a> Attempts<'a> {
             let ours = head.write_id.as_deref() == Some(id.as_str());
             return Ok(if ours { Found::Ours(stored(head)) } else { Found::Another(head.etag) });
         }
-        // The same bytes may have been there before, with other metadata.
         Ok(match modified_since(&head, self.since.elapsed()) {
+            // Its bytes may be the same, with other metadata.
             Some(false) => Found::Another(head.etag),
-            Some(true) if head.etag.is_some() && head.etag == etag.await => Found::Ours(stored(head)),
+            // Of two writers of the same bytes, only one may hear that it won.
+            Some(true) if self.condition.is_none() && head.etag.is_some() && head.etag == etag.await => {
+                Found::Ours(stored(head))
+            }
             // Not every ETag is a digest.
             _ => Found::Unclear,
         })

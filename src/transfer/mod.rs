@@ -21,7 +21,10 @@ pub(crate) use self::parts::{MAX_PART, MIN_PART};
 pub(crate) use self::source::check_file;
 pub(crate) use self::upload::{Outcome, Upload, upload};
 
+use std::sync::Arc;
+
 use ring::rand::{SecureRandom as _, SystemRandom};
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::error::{Error, Result};
@@ -54,7 +57,13 @@ pub(crate) struct Engine {
     pub(crate) retries: Retries,
     /// Where the tasks run that end what a dropped transfer has begun; the scope's end waits for them.
     pub(crate) aborts: TaskTracker,
+    /// For the parts of large objects beyond each one's first, of all scopes of a client together: each has a connection, and
+    /// some 2 MiB on their way to the disk.
+    pub(crate) extra_parts: Arc<Semaphore>,
 }
+
+/// How many [`extra_parts`](Engine::extra_parts) a client has.
+pub(crate) const EXTRA_PARTS: usize = 24;
 
 impl Engine {
     /// A request that is simply sent again when it fails.
@@ -64,11 +73,8 @@ impl Engine {
     {
         let mut retry = self.retries.start();
         loop {
-            match attempt(&self.store).await {
-                Ok(done) => {
-                    retry.succeeded();
-                    return Ok(done);
-                }
+            match retry.attempt(attempt(&self.store)).await {
+                Ok(done) => return Ok(done),
                 Err(failure) => retry.wait(failure).await?,
             }
         }
@@ -83,11 +89,8 @@ impl Engine {
         let mut retry = self.retries.start();
         let mut in_doubt = false;
         loop {
-            match attempt(&self.store).await {
-                Ok(done) => {
-                    retry.succeeded();
-                    return Ok(done);
-                }
+            match retry.attempt(attempt(&self.store)).await {
+                Ok(done) => return Ok(done),
                 Err(failure) => {
                     in_doubt |= failure.may_be_carried_out();
                     retry.wait(failure).await.map_err(|error| error.with_outcome_unknown(in_doubt))?;

@@ -132,11 +132,8 @@ impl Assembly {
         let mut attempts = attempts.since(self.since);
         let mut retry = self.engine.retries.start();
         loop {
-            let failure = match self.engine.store.complete_multipart(upload, parts, condition).await {
-                Ok(stored) => {
-                    retry.succeeded();
-                    return Ok(attempts.stored(stored));
-                }
+            let failure = match retry.attempt(self.engine.store.complete_multipart(upload, parts, condition)).await {
+                Ok(stored) => return Ok(attempts.stored(stored)),
                 Err(failure) => failure,
             };
             // S3 wants the upload from its beginning then; but a completion whose answer was lost may be in conflict with
@@ -170,10 +167,7 @@ where
             tokio::time::sleep(ABORT_LIMIT).await;
         };
         let failure = match select(pin!(create(engine.store.clone())), pin!(late)).await {
-            Either::Left((Ok(upload), _)) => {
-                retry.succeeded();
-                return Ok(upload);
-            }
+            Either::Left((Ok(upload), _)) => return Ok(upload),
             Either::Left((Err(failure), _)) => failure,
             Either::Right(_) => return Err(abandoned()),
         };
@@ -230,6 +224,25 @@ fn composite_etag(parts: &[UploadedPart]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(feature = "testing")]
+    #[tokio::test]
+    async fn an_upload_that_nobody_waits_for_is_not_tried_again() {
+        use crate::testing::{Fault, Operation, S3Server};
+
+        let server = S3Server::start().await.unwrap();
+        let s3 = server.client_builder().build().unwrap().s3().s3root("s3://bucket").build().unwrap();
+        let busy = Fault::status(503, "SlowDown").operation(Operation::CreateMultipartUpload);
+        server.inject(busy);
+        let put = tokio::spawn(s3.put("k", vec![1; 17 << 20]).into_future());
+        server.wait_until(|log| log.first().is_some_and(|request| request.finish().is_some())).await;
+        put.abort();
+        assert!(put.await.unwrap_err().is_cancelled());
+        let aborts = &s3.engine().aborts;
+        aborts.close();
+        aborts.wait().await;
+        assert_eq!(server.log().len(), 1);
+    }
 
     #[test]
     fn the_etag_of_parts_is_the_digest_of_their_digests() {

@@ -14,11 +14,8 @@ pub(super) async fn single(engine: &Engine, upload: Upload<'_>, body: Bytes) -> 
     let mut attempts = Attempts::begin(engine, location, headers, condition);
     let mut retry = engine.retries.start();
     loop {
-        let failure = match engine.store.put(location, headers, condition, body.clone()).await {
-            Ok(stored) => {
-                retry.succeeded();
-                return Ok(attempts.stored(stored));
-            }
+        let failure = match retry.attempt(engine.store.put(location, headers, condition, body.clone())).await {
+            Ok(stored) => return Ok(attempts.stored(stored)),
             Err(failure) => failure,
         };
         attempts.failed(&failure);

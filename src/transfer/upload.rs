@@ -88,10 +88,7 @@ pub(crate) async fn upload(engine: &Engine, upload: Upload<'_>, value: Source) -
     let mut first = first;
     loop {
         match in_parts(engine, upload, plan, &mut reading, first).await {
-            Ok(outcome) => {
-                retry.succeeded();
-                return Ok(outcome);
-            }
+            Ok(outcome) => return Ok(outcome),
             Err(Stopped::Local(error)) => return Err(error),
             // A conflict with another write: to be sent again from the beginning.
             Err(Stopped::Remote(failure)) => {
@@ -161,4 +158,32 @@ fn too_long(length: &str) -> Error {
         ErrorKind::InvalidObject,
         format!("the value has {length}; the 10,000 parts of an upload cannot hold it"),
     )
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use futures::StreamExt as _;
+
+    use super::*;
+    use crate::testing::{Operation, S3Server};
+
+    #[tokio::test]
+    async fn a_stream_that_10_000_parts_cannot_hold_ends_before_one_more_is_sent() {
+        let server = S3Server::start().await.unwrap();
+        let s3 = server.client_builder().build().unwrap().s3().s3root("s3://bucket").build().unwrap();
+        let address = s3.root().object("k").unwrap();
+        // S3 takes no parts of a byte; it says so when they are put together.
+        let plan = Plan::of_unknown(Some(1));
+        let stream = futures::stream::iter(std::iter::repeat_n(Bytes::from_static(&[7; 100]), 101)).map(Ok).boxed();
+        let mut reading = Reading::begin(Source::Stream(stream)).await.unwrap();
+        let create = create(&address.location, &ObjectHeaders::default());
+        let mut assembly = Assembly::begin(s3.engine(), create).await.unwrap();
+        let handed_over = hand_over(&mut assembly, plan, &mut reading, Bytes::new()).await;
+        let Err(Stopped::Local(error)) = assembly.end(handed_over, None).await else { panic!("it was not refused") };
+        assert_eq!(error.kind(), ErrorKind::InvalidObject);
+        assert!(error.to_string().contains("more than 10000 bytes") && error.to_string().contains("10,000 parts"));
+        let parts = server.log().iter().filter(|request| request.operation() == Operation::UploadPart).count();
+        assert!(parts <= 10_000, "{parts}");
+        assert!(server.multipart_uploads("bucket").is_empty());
+    }
 }

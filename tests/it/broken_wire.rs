@@ -162,7 +162,7 @@ async fn embedded(case: &str) -> (S3Server, BrokenWire, Place) {
 
 /// As patient as such a wire needs.
 pub(crate) fn patient(builder: ClientBuilder, idle: Duration) -> Client {
-    let policy = RetryPolicy::patient().retries(20).longest_wait(Duration::from_secs(1));
+    let policy = RetryPolicy::batch().transient_retries(20).budget(None).longest_wait(Duration::from_secs(1));
     builder.use_proxy(false).idle_timeout(idle).retry_policy(policy).build().unwrap()
 }
 

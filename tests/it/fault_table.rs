@@ -190,7 +190,7 @@ fn large() -> Bytes {
 
 fn policy() -> RetryPolicy {
     RetryPolicy::default()
-        .retries(RETRIES as u32)
+        .transient_retries(RETRIES as u32)
         .throttled_retries(RETRIES as u32)
         .first_wait(Duration::from_millis(1))
         .longest_wait(Duration::from_millis(2))

@@ -9,6 +9,7 @@ mod shell;
 mod support;
 
 mod abandoned;
+mod aborts;
 mod ambiguity;
 mod bad_input;
 mod broken_wire;
@@ -32,6 +33,7 @@ mod parity;
 mod plain_data;
 mod real_server;
 mod recursive;
+mod retries;
 mod scopes;
 mod secrets;
 mod server;

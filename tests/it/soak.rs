@@ -104,7 +104,7 @@ impl Soak {
             .longest_wait(Duration::from_millis(2))
             .throttled_floor(Duration::ZERO)
             .longest_retry_after(Duration::from_millis(1))
-            .without_budget();
+            .budget(None);
         let client =
             server.client_builder().retry_policy(policy).idle_timeout(Duration::from_millis(150)).build().unwrap();
         let fixture = Fixture::with_client(server, client);

@@ -201,54 +201,6 @@ async fn a_file_that_changes_while_it_is_uploaded_stores_nothing() {
 }
 
 #[tokio::test]
-async fn a_dropped_upload_is_aborted() {
-    let fixture = Fixture::new().await;
-    fixture.server.inject(Fault::stall().operation(Operation::UploadPart).times(100));
-    let put = tokio::spawn(fixture.s3.put("k", vec![1; LARGE]).into_future());
-    fixture.wait_until(|log| count(log, Operation::UploadPart) == 3).await;
-    assert_eq!(fixture.server.multipart_uploads("bucket").len(), 1);
-    put.abort();
-    fixture
-        .wait_until(|log| {
-            let aborts = log.iter().filter(|request| request.operation() == Operation::AbortMultipartUpload);
-            aborts.filter(|request| request.status().is_some()).count() == 1
-        })
-        .await;
-    assert_nothing_stays(&fixture);
-}
-
-#[tokio::test]
-async fn an_upload_that_is_dropped_while_it_begins_is_aborted() {
-    let server = S3Server::builder().bucket("bucket").max_copy_size(64 << 20).start().await.unwrap();
-    let fixture = Fixture::of(server);
-    fixture.s3.put("source", patterned((64 << 20) + 1)).await.unwrap();
-    fixture.server.clear_log();
-    let put = fixture.s3.put("k", vec![1; LARGE]).into_future();
-    let copy = fixture.s3.copy("source", "k").into_future();
-    for (what, write) in [("put", put), ("copy", copy)] {
-        // The server begins the upload, and the answer waits.
-        fixture.server.inject(Fault::status(500, "InternalError").operation(Operation::CreateMultipartUpload));
-        let write = tokio::spawn(write);
-        fixture.wait_until(|log| count(log, Operation::CreateMultipartUpload) == 1).await;
-        fixture.server.hold();
-        fixture.wait_until(|log| count(log, Operation::CreateMultipartUpload) == 2).await;
-        write.abort();
-        assert!(write.await.unwrap_err().is_cancelled(), "{what}");
-        fixture.server.release();
-        fixture
-            .wait_until(|log| {
-                log.iter().any(|request| {
-                    request.operation() == Operation::AbortMultipartUpload && request.status() == Some(204)
-                })
-            })
-            .await;
-        assert_eq!(fixture.server.multipart_uploads("bucket"), Vec::<String>::new(), "{what}");
-        assert_eq!(count(&fixture.server.log(), Operation::UploadPart), 0);
-        fixture.server.clear_log();
-    }
-}
-
-#[tokio::test]
 async fn parts_are_all_the_same_where_that_is_asked_for() {
     let fixture = Fixture::new().await;
     let mib = 1 << 20;
@@ -294,25 +246,6 @@ async fn parts_are_all_the_same_where_that_is_asked_for() {
         }
     }
     assert!(fixture.server.log().is_empty());
-}
-
-#[test]
-fn an_upload_dropped_outside_of_its_runtime_is_aborted_when_the_runtime_goes_on() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let fixture = runtime.block_on(Fixture::new());
-    fixture.server.inject(Fault::stall().operation(Operation::UploadPart).times(100));
-    let mut put = fixture.s3.put("k", vec![1; LARGE]).into_future();
-    runtime.block_on(async {
-        tokio::select! {
-            outcome = &mut put => panic!("{outcome:?}"),
-            () = fixture.wait_until(|log| count(log, Operation::UploadPart) == 3) => {}
-        }
-    });
-    drop(put);
-    runtime.block_on(fixture.wait_until(|log| {
-        log.iter().any(|request| request.operation() == Operation::AbortMultipartUpload && request.status().is_some())
-    }));
-    assert_nothing_stays(&fixture);
 }
 
 #[tokio::test]

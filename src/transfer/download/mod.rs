@@ -1,0 +1,244 @@
+//! An object into a file: in one stream or in parts side by side, resumed from the byte reached, pinned to the version that was
+//! begun.
+//!
+//! The first request asks for all that is wanted, so that a small object is one request and nobody has to ask for a size
+//! first. When its headers tell of a large one, its body serves the first part, and other requests fetch the others.
+
+mod body;
+mod parallel;
+mod pieces;
+mod window;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use self::body::receive;
+use self::pieces::{Append, Pieces};
+use self::window::first_window;
+use super::parts::{PART, Plan};
+use super::{Engine, Stopped, conditional};
+use crate::address::Location;
+use crate::error::{Error, ErrorKind, Result};
+use crate::retry::Retry;
+use crate::scope::{Directory, FileLease, PartFile};
+use crate::store::{ByteRange, Failure, Incoming, ObjectHead, ReadOptions};
+
+/// A finished download.
+#[derive(Debug)]
+pub(crate) struct Downloaded {
+    /// What the first answer said; `size` is that of the whole object.
+    pub(crate) head: ObjectHead,
+    /// The first byte of the object that the file holds.
+    pub(crate) offset: u64,
+    pub(crate) file: FileLease,
+}
+
+/// What is longer comes in parts.
+const LONGEST_STREAM: u64 = 2 * PART;
+/// An attempt that achieved less is one failure more in a row.
+const PROGRESS: u64 = 1024 * 1024;
+
+/// What a download is about.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    engine: &'a Engine,
+    location: &'a Location,
+    options: ReadOptions<'a>,
+    directory: &'a Arc<Directory>,
+}
+
+/// An answer whose headers are read.
+struct Begun<'a> {
+    incoming: Incoming,
+    /// The bytes of the object that were asked for, cut at its end.
+    window: Range<u64>,
+    retry: Retry<'a>,
+}
+
+/// Downloads an object, or a range of it, into a new file of `directory`.
+///
+/// # Errors
+///
+/// [`ErrorKind::Changed`] when the object was replaced between two requests, or has another ETag than the one asked for;
+/// [`ErrorKind::InvalidRange`] when the range lies outside of the object.
+pub(crate) async fn download(
+    engine: &Engine,
+    location: &Location,
+    options: ReadOptions<'_>,
+    directory: &Arc<Directory>,
+) -> Result<Downloaded> {
+    let wanted = Wanted { engine, location, options, directory };
+    let begun = wanted.begin(engine.retries.start()).await?;
+    let Begun { incoming: Incoming { head, .. }, window, .. } = &begun;
+    let length = window.end - window.start;
+    let begun = match Plan::of(length, PART) {
+        Some(plan) if length > LONGEST_STREAM && strong(head.etag.as_deref()) && heeds(options.range, head) => {
+            match parallel::download(wanted, begun, plan).await? {
+                Some(downloaded) => return Ok(downloaded),
+                // The server sends everything, whatever it is asked for.
+                None => wanted.begin(engine.retries.start()).await?,
+            }
+        }
+        _ => begun,
+    };
+    wanted.in_one_stream(begun).await
+}
+
+impl<'a> Wanted<'a> {
+    /// Asks for all of it, until there is an answer.
+    async fn begin(self, mut retry: Retry<'a>) -> Result<Begun<'a>> {
+        loop {
+            let Self { engine, location, options, .. } = self;
+            let answer = async {
+                let incoming = engine.store.get(location, options).await?;
+                let window = first_window(options.range, &incoming.head)?;
+                Ok((incoming, window))
+            };
+            match retry.attempt(answer).await {
+                Ok((incoming, window)) => return Ok(Begun { incoming, window, retry }),
+                Err(Stopped::Remote(failure)) if failure.is_precondition_failed() => {
+                    let attempts = retry.attempts();
+                    let error = conditional::another_object();
+                    return Err(error.with_attempts(attempts).with_source(failure.into_error(attempts)));
+                }
+                Err(stopped) => retry.wait(stopped.failure(&retry)?).await?,
+            }
+        }
+    }
+
+    async fn in_one_stream(self, mut begun: Begun<'a>) -> Result<Downloaded> {
+        // The farthest that an attempt came, also when the next one begins anew.
+        let mut farthest = 0;
+        loop {
+            let Begun { incoming, window, mut retry } = begun;
+            let head = incoming.head.clone();
+            let length = window.end - window.start;
+            let mut pieces = self.pieces(length);
+            if strong(head.etag.as_deref()) {
+                self.fill(&mut pieces, &head, window.end, Some(incoming), &mut retry, WHOLE_WILL_DO).await?;
+            } else if let Err(stopped) = retry.go_on(receive(incoming, window.start, &mut pieces)).await {
+                // Nothing shows that the rest belongs to the beginning.
+                let reached = length - pieces.expected();
+                if reached >= farthest + PROGRESS {
+                    retry.progressed();
+                }
+                farthest = farthest.max(reached);
+                retry.wait(stopped.failure(&retry)?).await?;
+                begun = self.begin(retry).await?;
+                continue;
+            }
+            let attempts = retry.attempts();
+            let file = self.finish(pieces).await.map_err(|error| error.with_attempts(attempts))?;
+            return Ok(Downloaded { head, offset: window.start, file });
+        }
+    }
+
+    fn pieces(self, length: u64) -> Pieces<PartFile> {
+        let (directory, key) = (Arc::clone(self.directory), Arc::<str>::from(self.location.key()));
+        Pieces::new(self.directory, length, move || directory.begin(&key))
+    }
+
+    async fn finish(self, pieces: Pieces<PartFile>) -> Result<FileLease> {
+        let (directory, key) = (Arc::clone(self.directory), self.location.key().to_owned());
+        let file = pieces.finish(move |file, rest| match file {
+            None => directory.write(&key, rest),
+            Some(mut file) => {
+                file.append(rest)?;
+                file.finish()
+            }
+        });
+        file.await
+    }
+
+    /// Takes what `pieces` expect, up to byte `end` of the object: from `first`, and then by requests of its own, each from the
+    /// byte reached and for the version of `head`.
+    async fn fill<F: Append>(
+        self,
+        pieces: &mut Pieces<F>,
+        head: &ObjectHead,
+        end: u64,
+        mut first: Option<Incoming>,
+        retry: &mut Retry<'_>,
+        whole_will_do: bool,
+    ) -> Result<Filled> {
+        let mut progress = pieces.expected();
+        loop {
+            let start = end - pieces.expected();
+            let attempt = match first.take() {
+                Some(incoming) => {
+                    retry.go_on(async { receive(incoming, start, pieces).await.map(|()| Filled::Whole) }).await
+                }
+                None if start == end => return Ok(Filled::Whole),
+                None => {
+                    let attempt = async {
+                        let incoming = self.rest(head, start..end).await?;
+                        if incoming.head.range.is_none() && !whole_will_do {
+                            return Ok(Filled::RangesIgnored);
+                        }
+                        receive(incoming, start, pieces).await.map(|()| Filled::Whole)
+                    };
+                    retry.attempt(attempt).await
+                }
+            };
+            let failure = match attempt {
+                Ok(filled) => return Ok(filled),
+                Err(stopped) => stopped.failure(retry)?,
+            };
+            if pieces.expected() + PROGRESS <= progress {
+                retry.progressed();
+                progress = pieces.expected();
+            }
+            if failure.is_precondition_failed() {
+                let attempts = retry.attempts();
+                return Err(changed().with_attempts(attempts).with_source(failure.into_error(attempts)));
+            }
+            retry.wait(failure).await?;
+        }
+    }
+
+    /// Bytes of the version of `head`.
+    async fn rest(self, head: &ObjectHead, range: Range<u64>) -> Result<Incoming, Stopped> {
+        let range = ByteRange::Span { start: range.start, end: range.end };
+        let pinned = ReadOptions { range: Some(range), if_match: head.etag.as_deref(), ..self.options };
+        let incoming = self.engine.store.get(self.location, pinned).await?;
+        if incoming.head.etag != head.etag || incoming.head.size != head.size {
+            return Err(Stopped::Local(changed()));
+        }
+        Ok(incoming)
+    }
+}
+
+/// How a [`fill`](Wanted::fill) ended.
+enum Filled {
+    Whole,
+    /// The server answered a range with the whole object.
+    RangesIgnored,
+}
+
+/// For one stream, which skips what comes before its rest; of parts, each would do so.
+const WHOLE_WILL_DO: bool = true;
+
+impl Stopped {
+    /// What is left to the patience.
+    fn failure(self, retry: &Retry<'_>) -> Result<Failure> {
+        match self {
+            Self::Remote(failure) => Ok(failure),
+            Self::Local(error) => Err(error.with_attempts(retry.attempts())),
+        }
+    }
+}
+
+/// Whether nothing shows that the server ignores ranges.
+fn heeds(range: Option<ByteRange>, head: &ObjectHead) -> bool {
+    range.is_none() || head.range.is_some()
+}
+
+/// Whether an ETag stands for bytes: a weak one does not, and `If-Match` never matches it.
+/// <https://www.rfc-editor.org/rfc/rfc9110.html#section-8.8.1>
+fn strong(etag: Option<&str>) -> bool {
+    etag.is_some_and(|etag| !etag.starts_with("W/"))
+}
+
+fn changed() -> Error {
+    Error::new(ErrorKind::Changed, "the object was replaced while it was read")
+}

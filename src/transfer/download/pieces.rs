@@ -1,0 +1,111 @@
+//! Bytes on their way into a file, in pieces.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+
+use crate::error::Result;
+use crate::scope::{Directory, FileWriter, PartFile};
+
+/// What comes up to this size is written in one go; more in pieces of about this size.
+const PIECE: usize = 1024 * 1024;
+
+/// What is written to.
+pub(super) trait Append: Send + 'static {
+    /// Blocks.
+    fn append(&mut self, chunks: &[Bytes]) -> Result<()>;
+}
+
+impl Append for PartFile {
+    fn append(&mut self, chunks: &[Bytes]) -> Result<()> {
+        self.append(chunks)
+    }
+}
+
+impl Append for FileWriter {
+    fn append(&mut self, chunks: &[Bytes]) -> Result<()> {
+        self.append(chunks)
+    }
+}
+
+/// Gathers bytes and writes them off the async threads, while the next ones arrive.
+pub(super) struct Pieces<F> {
+    directory: Arc<Directory>,
+    /// Makes the file, when there is a piece to be written. Blocks.
+    open: Arc<dyn Fn() -> Result<F> + Send + Sync>,
+    /// Bytes still to come.
+    expected: u64,
+    gathered: Vec<Bytes>,
+    gathered_len: usize,
+    /// The last write; ends with the file when it is done.
+    writing: Option<BoxFuture<'static, Result<F>>>,
+}
+
+impl<F: Append> Pieces<F> {
+    pub(super) fn new(
+        directory: &Arc<Directory>,
+        length: u64,
+        open: impl Fn() -> Result<F> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            directory: Arc::clone(directory),
+            open: Arc::new(open),
+            expected: length,
+            gathered: Vec::new(),
+            gathered_len: 0,
+            writing: None,
+        }
+    }
+
+    /// Bytes still to come.
+    pub(super) fn expected(&self) -> u64 {
+        self.expected
+    }
+
+    /// Takes a chunk of what is still to come.
+    pub(super) async fn push(&mut self, chunk: Bytes) -> Result<()> {
+        self.expected -= chunk.len() as u64;
+        self.gathered_len += chunk.len();
+        self.gathered.push(chunk);
+        // What is left in the end is written together with the closing of the file.
+        if self.gathered_len >= PIECE && self.expected > 0 {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        let file = self.settle().await?;
+        let chunks = std::mem::take(&mut self.gathered);
+        self.gathered_len = 0;
+        let open = Arc::clone(&self.open);
+        self.writing = Some(Box::pin(self.directory.run(move || {
+            let mut file = match file {
+                Some(file) => file,
+                None => open()?,
+            };
+            file.append(&chunks)?;
+            Ok(file)
+        })));
+        Ok(())
+    }
+
+    /// Waits for the write under way.
+    async fn settle(&mut self) -> Result<Option<F>> {
+        match self.writing.take() {
+            None => Ok(None),
+            Some(writing) => writing.await.map(Some),
+        }
+    }
+
+    /// Hands what is left to `end`, with the file if one was made before. `end` blocks.
+    pub(super) async fn finish<T: Send + 'static>(
+        mut self,
+        end: impl FnOnce(Option<F>, &[Bytes]) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let file = self.settle().await?;
+        let Self { directory, gathered, .. } = self;
+        directory.run(move || end(file, &gathered)).await
+    }
+}
