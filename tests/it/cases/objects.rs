@@ -195,7 +195,8 @@ pub(crate) async fn a_listing_of_several_pages_is_whole(place: &Place) {
     let fetched: Vec<S3Object> = place.s3.get_from(place.s3.list_recursive(["pages"])).try_collect().await.unwrap();
     assert_eq!(fetched.len(), count);
     for object in fetched {
-        assert_eq!(object.text().await.unwrap(), format!("pages/{}", object.key()));
+        let text = object.text().await.unwrap();
+        assert_eq!(text, format!("pages/{}", object.key()), "{:?} of {object:?}", object.etag());
     }
 }
 
