@@ -195,8 +195,8 @@ async fn take_in(body: Body) -> Result<Body, Closed> {
     }
 }
 
-/// Reads this many bytes of a body, and all of it when there are no more. `false` with what was not read otherwise: hyper would go
-/// on reading if nobody held it.
+/// Reads all of a body that has no more bytes than this: `true`. Otherwise gives back what was not read, which is to be held:
+/// hyper would read on for a body that was dropped.
 async fn take_up_to(mut body: Body, bytes: u64) -> Result<(Body, bool), Closed> {
     let mut taken = BytesMut::new();
     while taken.len() as u64 <= bytes {

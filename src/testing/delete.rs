@@ -63,8 +63,10 @@ impl Service {
             return Err(Failure::bad_request("KeyTooLongError", "Your key is too long"));
         }
         self.access.check_key(request.call.bucket(), key)?;
-        self.faults.check_key(&request.call, key)?;
-        bucket.remove(key);
-        Ok(())
+        let fault = self.faults.key_fault(&request.call, key);
+        if fault.as_ref().is_none_or(|fault| fault.carried_out) {
+            bucket.remove(key);
+        }
+        fault.map_or(Ok(()), |fault| Err(fault.failure))
     }
 }

@@ -94,7 +94,7 @@ impl Effects {
         self.decided.as_ref().is_some_and(|decided| decided.reset)
     }
 
-    /// How much of the body of the request is read, and what happens then, if it is longer.
+    /// How much of the body of the request is read before it is cut, if it is longer.
     pub(in crate::testing) fn request_cut(&self) -> Option<u64> {
         match self.action() {
             Some(Action::CutRequest { bytes, .. }) => Some(*bytes),

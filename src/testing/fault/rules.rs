@@ -150,31 +150,38 @@ impl Faults {
         self.any.store(!rules.rules.is_empty(), Ordering::SeqCst);
     }
 
-    /// Counts one key of a request for many, at the rules that name it, and fails it when one bites.
-    pub(in crate::testing) fn check_key(&self, call: &Call, key: &str) -> Result<(), Failure> {
+    /// Counts one key of a request for many, at the rules that name it.
+    pub(in crate::testing) fn key_fault(&self, call: &Call, key: &str) -> Option<KeyFault> {
         if !self.any.load(Ordering::SeqCst) {
-            return Ok(());
+            return None;
         }
         let subject = Subject::one_of_many(call, key);
         let mut rules = lock(&self.rules);
-        let mut failure = None;
+        let mut found = None;
         rules.rules.retain_mut(|rule| {
             let Rule { number: _, plan, counts, tally } = rule;
             if !plan.matches(Some(&subject)) {
                 return true;
             }
             let chosen = counts.count(&plan.schedule, Some(&subject));
-            if failure.is_none()
+            if found.is_none()
                 && let Some(fault) = chosen.and_then(|draw| plan.pick(Some(&subject), draw))
+                && let Some(failure) = fault.action.key_failure()
             {
-                failure = fault.action.key_failure();
-                if failure.is_some() {
-                    tally.applied();
-                }
+                tally.applied();
+                found = Some(KeyFault { failure, carried_out: fault.carried_out });
             }
             rule.is_left()
         });
         self.any.store(!rules.rules.is_empty(), Ordering::SeqCst);
-        failure.map_or(Ok(()), Err)
+        found
     }
+}
+
+/// What is answered for one key of a request for many.
+#[derive(Debug)]
+pub(in crate::testing) struct KeyFault {
+    pub(in crate::testing) failure: Failure,
+    /// Whether the key is served all the same.
+    pub(in crate::testing) carried_out: bool,
 }

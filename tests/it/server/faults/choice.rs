@@ -130,6 +130,10 @@ async fn a_key_of_many_is_met_by_faults_about_keys() {
     assert_eq!(answer.elements("Code"), ["InternalError"]);
     assert_eq!(raw.server.keys("bucket"), ["logs/b"]);
     assert_eq!((injected.applied(), closing.applied(), raw.server.faults_applied()), (1, 0, 1));
+    // It may be gone although the answer says that it is not.
+    raw.server.inject(Fault::status(500, "InternalError").key("logs/b").carried_out());
+    let answer = raw.post("/bucket?delete", &[("content-md5", &content_md5(document))], document).await;
+    assert_eq!((answer.elements("Code"), raw.server.keys("bucket").len()), (vec!["InternalError"], 0));
 }
 
 #[tokio::test]

@@ -9,6 +9,8 @@ use tokio::net::TcpStream;
 /// A connection to a server.
 pub(super) struct Wire {
     stream: TcpStream,
+    /// A reset that was heard of while sending: the socket tells it once.
+    reset: bool,
     pub(super) received: Vec<u8>,
 }
 
@@ -22,7 +24,7 @@ pub(super) enum End {
 impl Wire {
     pub(super) async fn connect(server: &S3Server) -> Self {
         let stream = TcpStream::connect(server.endpoint().trim_start_matches("http://")).await.unwrap();
-        Self { stream, received: Vec::new() }
+        Self { stream, reset: false, received: Vec::new() }
     }
 
     /// Sends a request without a body, after which the server closes the connection.
@@ -42,7 +44,8 @@ impl Wire {
 
     /// Sends what the server may not want to hear.
     pub(super) async fn try_send(&mut self, text: &str) {
-        let _ = self.stream.write_all(text.as_bytes()).await;
+        let sent = self.stream.write_all(text.as_bytes()).await;
+        self.reset = sent.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset);
     }
 
     /// Takes in everything until the connection ends.
@@ -65,6 +68,7 @@ impl Wire {
     async fn next(&mut self) -> Option<End> {
         let mut buffer = vec![0; 64 * 1024];
         match self.stream.read(&mut buffer).await {
+            Ok(0) if self.reset => Some(End::Reset),
             Ok(0) => Some(End::Fin),
             Ok(read) => {
                 self.received.extend_from_slice(&buffer[..read]);
