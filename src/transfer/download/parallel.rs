@@ -1,13 +1,12 @@
 //! A large object into its file by parts, each in its place.
 
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::TryStreamExt as _;
-use futures::future::Either;
 use futures::stream::FuturesUnordered;
+use tokio::sync::{SemaphorePermit, TryAcquireError};
 
 use super::pieces::Pieces;
 use super::{Begun, Downloaded, Filled, WHOLE_WILL_DO, Wanted};
@@ -18,18 +17,7 @@ use crate::store::{Incoming, ObjectHead};
 use crate::transfer::parts::Plan;
 
 /// Parts of one object on their way at a time: more connections are rarely faster, and each holds some 2 MiB.
-const AT_ONCE: u64 = 8;
-
-/// The parts of one object, and who fetches which.
-struct Parts<'a> {
-    wanted: Wanted<'a>,
-    head: ObjectHead,
-    window: Range<u64>,
-    length: u64,
-    path: PathBuf,
-    /// The next part that nobody has taken.
-    next: AtomicU64,
-}
+const AT_ONCE: usize = 8;
 
 /// Downloads what was begun by parts; `None` when the server ignores ranges.
 ///
@@ -39,76 +27,67 @@ pub(super) async fn download(wanted: Wanted<'_>, begun: Begun<'_>, plan: Plan) -
     let head = incoming.head.clone();
     let (directory, key) = (Arc::clone(wanted.directory), wanted.location.key().to_owned());
     let file = wanted.directory.run(move || directory.begin(&key)).await?;
-    let parts = Parts {
-        wanted,
-        head: head.clone(),
-        length: plan.length(1).unwrap_or(window.end - window.start),
-        window: window.clone(),
-        path: file.path().to_owned(),
-        next: AtomicU64::new(0),
-    };
-    if matches!(parts.fetch_all(incoming, retry).await?, Filled::RangesIgnored) {
-        return Ok(None);
+    let parts = Parts { wanted, head: &head, from: window.start, path: file.path() };
+    let mut ranges = cut(&window, plan);
+    let mut fetching = FuturesUnordered::new();
+    fetching.extend(ranges.next().map(|first| parts.fetch(first, Some(incoming), retry, None)));
+    loop {
+        // One part needs no permit, so that every download gets on.
+        while fetching.len() < AT_ONCE
+            && let Ok(permit) = may_fetch_another(wanted, fetching.is_empty())
+            && let Some(range) = ranges.next()
+        {
+            fetching.push(parts.fetch(range, None, wanted.engine.retries.start(), permit));
+        }
+        match fetching.try_next().await? {
+            Some(Filled::Whole) => {}
+            Some(Filled::RangesIgnored) => return Ok(None),
+            None => break,
+        }
     }
+    drop(fetching);
     let size = window.end - window.start;
     let file = wanted.directory.run(move || file.finish_of_parts(size)).await?;
     Ok(Some(Downloaded { head, offset: window.start, file }))
 }
 
+/// The parts of a window, in their order.
+fn cut(window: &Range<u64>, plan: Plan) -> impl Iterator<Item = Range<u64>> + Send + use<> {
+    let Range { mut start, end } = *window;
+    (1..).map_while(move |number| {
+        let length = plan.length(number).filter(|_| start < end)?;
+        let part = start..end.min(start + length);
+        start = part.end;
+        Some(part)
+    })
+}
+
+fn may_fetch_another<'a>(wanted: Wanted<'a>, is_only: bool) -> Result<Option<SemaphorePermit<'a>>, TryAcquireError> {
+    if is_only { Ok(None) } else { wanted.engine.extra_parts.try_acquire().map(Some) }
+}
+
+/// What the parts of one object have in common.
+#[derive(Clone, Copy)]
+struct Parts<'a> {
+    wanted: Wanted<'a>,
+    head: &'a ObjectHead,
+    /// The byte of the object that is the first of the file.
+    from: u64,
+    path: &'a Path,
+}
+
 impl Parts<'_> {
-    fn count(&self) -> u64 {
-        (self.window.end - self.window.start).div_ceil(self.length)
-    }
-
-    /// A part that nobody else fetches.
-    fn take(&self) -> Option<Range<u64>> {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let start = self.window.start + number * self.length;
-        (number < self.count()).then(|| start..(start + self.length).min(self.window.end))
-    }
-
-    async fn fetch_all(&self, incoming: Incoming, retry: Retry<'_>) -> Result<Filled> {
-        let mut fetching = FuturesUnordered::new();
-        fetching.push(Either::Left(self.fetch_first(self.take(), incoming, retry)));
-        for _ in 1..self.count().min(AT_ONCE) {
-            fetching.push(Either::Right(self.fetch_others()));
-        }
-        while let Some(filled) = fetching.try_next().await? {
-            if matches!(filled, Filled::RangesIgnored) {
-                return Ok(Filled::RangesIgnored);
-            }
-        }
-        Ok(Filled::Whole)
-    }
-
-    /// The first part by the answer that is there, and then what is left. Needs no permit, so that every download gets on.
-    async fn fetch_first(&self, first: Option<Range<u64>>, incoming: Incoming, retry: Retry<'_>) -> Result<Filled> {
-        let mut next = first.map(|range| (range, Some(incoming), retry));
-        while let Some((range, incoming, retry)) = next.take() {
-            if matches!(self.fetch(range, incoming, retry).await?, Filled::RangesIgnored) {
-                return Ok(Filled::RangesIgnored);
-            }
-            next = self.take().map(|range| (range, None, self.wanted.engine.retries.start()));
-        }
-        Ok(Filled::Whole)
-    }
-
-    async fn fetch_others(&self) -> Result<Filled> {
-        loop {
-            // It is never closed.
-            let _permit = self.wanted.engine.extra_parts.acquire().await;
-            let Some(range) = self.take() else { return Ok(Filled::Whole) };
-            if matches!(self.fetch(range, None, self.wanted.engine.retries.start()).await?, Filled::RangesIgnored) {
-                return Ok(Filled::RangesIgnored);
-            }
-        }
-    }
-
-    async fn fetch(&self, range: Range<u64>, first: Option<Incoming>, mut retry: Retry<'_>) -> Result<Filled> {
-        let (path, offset) = (self.path.clone(), range.start - self.window.start);
+    async fn fetch(
+        self,
+        range: Range<u64>,
+        first: Option<Incoming>,
+        mut retry: Retry<'_>,
+        _permit: Option<SemaphorePermit<'_>>,
+    ) -> Result<Filled> {
+        let (path, offset) = (self.path.to_owned(), range.start - self.from);
         let open = move || FileWriter::open_at(&path, offset);
         let mut pieces = Pieces::new(self.wanted.directory, range.end - range.start, open.clone());
-        let filled = self.wanted.fill(&mut pieces, &self.head, range.end, first, &mut retry, !WHOLE_WILL_DO).await?;
+        let filled = self.wanted.fill(&mut pieces, self.head, range.end, first, &mut retry, !WHOLE_WILL_DO).await?;
         let attempts = retry.attempts();
         let written = pieces.finish(move |writer, rest| match writer {
             None => open()?.append(rest),
@@ -116,5 +95,24 @@ impl Parts<'_> {
         });
         written.await.map_err(|error| error.with_attempts(attempts))?;
         Ok(filled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn parts_are_the_window_without_gaps(start in 0..1_u64 << 45, length in 1..(5_u64 << 40)) {
+            let window = start..start + length;
+            let plan = Plan::of(length, crate::transfer::parts::PART).unwrap();
+            let parts: Vec<Range<u64>> = cut(&window, plan).collect();
+            prop_assert_eq!((parts[0].start, parts[parts.len() - 1].end), (window.start, window.end));
+            prop_assert!(parts.windows(2).all(|pair| pair[0].end == pair[1].start));
+            prop_assert!(parts.iter().all(|part| part.start < part.end) && parts.len() <= 10_000);
+        }
     }
 }
