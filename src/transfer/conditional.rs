@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::multipart::Assembly;
 use super::upload::{Outcome, Upload, create};
-use super::{Engine, Stopped, random};
+use super::{Engine, Stopped, random, with_id};
 use crate::address::Location;
 use crate::blocking::joined;
 use crate::error::{Error, ErrorKind, Result};
@@ -96,7 +96,8 @@ async fn is_kept(engine: &Engine, upload: Upload<'_>, condition: &WriteCondition
             .await
             .unwrap_or_else(|error| Err(joined(error)))
     });
-    kept.await.copied()
+    // Of the put itself nothing has been sent.
+    kept.await.copied().map_err(|error| error.with_outcome_unknown(false))
 }
 
 fn probe_name() -> String {
@@ -149,7 +150,9 @@ impl Probe {
     }
 
     async fn complete(&self, condition: &WriteCondition) -> Result<bool> {
-        let mut assembly = Assembly::begin(&self.engine, create(&self.location, &self.headers)).await?;
+        // Its own success is told by it from the object that is there.
+        let headers = with_id(&self.headers);
+        let mut assembly = Assembly::begin(&self.engine, create(&self.location, &headers)).await?;
         let part = |store: Store, upload: Arc<MultipartUpload>| async move {
             store.upload_part(&upload, 1, Bytes::from_static(b"probe")).await
         };

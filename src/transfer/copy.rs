@@ -6,11 +6,11 @@ use super::doubt::Attempts;
 use super::multipart::Assembly;
 use super::parts::Plan;
 use super::upload::Outcome;
-use super::{Engine, Stopped, random};
+use super::{Engine, Stopped, with_id};
 use crate::address::Location;
 use crate::encryption::CustomerKey;
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::{CopySource, MultipartUpload, ObjectHead, ObjectHeaders, ReadOptions, Store, Stored, WriteId};
+use crate::store::{CopySource, MultipartUpload, ObjectHead, ObjectHeaders, ReadOptions, Store, Stored};
 
 /// Of a copy by parts, one of them: nothing of it passes through here.
 const COPY_PART: u64 = 64 * 1024 * 1024;
@@ -46,7 +46,7 @@ pub(crate) async fn copy(
     match head(engine, source).await {
         Ok(head) if head.size > COPY_PART => in_parts(engine, source, head, destination, headers).await,
         // Whatever was wrong, it was not its length; or nobody may know that.
-        Ok(_) | Err(_) => Err(refused),
+        Ok(_) | Err(_) => attempts.conclude(refused, etag(engine, source)).await.and_then(stored),
     }
 }
 
@@ -99,7 +99,7 @@ async fn in_parts(
     };
     let pinned =
         Arc::new(Pinned { location: source.location.clone(), etag, customer_key: source.customer_key.cloned() });
-    let headers = random().map_or_else(|| headers.clone(), |random| headers.with_write_id(WriteId::new(random)));
+    let headers = with_id(headers);
     let object = Arc::new((destination.clone(), headers));
     let begun_of = Arc::clone(&pinned);
     let create = move |store: Store| {

@@ -29,7 +29,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::error::{Error, Result};
 use crate::retry::Retries;
-use crate::store::{Failure, Store};
+use crate::store::{Failure, ObjectHeaders, Store, WriteId};
 
 /// Why an attempt of several steps ended.
 enum Stopped {
@@ -98,6 +98,11 @@ impl Engine {
             }
         }
     }
+}
+
+/// Headers with which the object tells whose it is, where the system has the randomness for it.
+fn with_id(headers: &ObjectHeaders) -> ObjectHeaders {
+    random().map_or_else(|| headers.clone(), |random| headers.with_write_id(WriteId::new(random)))
 }
 
 /// What nobody else has drawn; `None` where the system has no randomness.

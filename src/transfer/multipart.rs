@@ -166,7 +166,7 @@ where
             nobody_waits.cancelled().await;
             tokio::time::sleep(ABORT_LIMIT).await;
         };
-        let failure = match select(pin!(create(engine.store.clone())), pin!(late)).await {
+        let failure = match select(pin!(retry.attempt(create(engine.store.clone()))), pin!(late)).await {
             Either::Left((Ok(upload), _)) => return Ok(upload),
             Either::Left((Err(failure), _)) => failure,
             Either::Right(_) => return Err(abandoned()),

@@ -10,11 +10,11 @@ use super::multipart::Assembly;
 use super::parts::{PART, Plan};
 use super::single::single;
 use super::source::Reading;
-use super::{Engine, Stopped, random};
+use super::{Engine, Stopped, with_id};
 use crate::address::Location;
 use crate::error::{Error, ErrorKind, Result};
 use crate::request::Source;
-use crate::store::{Failure, MultipartUpload, ObjectHeaders, Store, Stored, WriteCondition, WriteId};
+use crate::store::{Failure, MultipartUpload, ObjectHeaders, Store, Stored, WriteCondition};
 
 /// Where a value goes, and how.
 #[derive(Debug, Clone, Copy)]
@@ -72,12 +72,8 @@ pub(crate) async fn upload(engine: &Engine, upload: Upload<'_>, value: Source) -
     };
     // By its id, an object that is there is known to be this one. Others see it in the metadata, so a put in one request has it
     // only where it decides who won.
-    let headers = match random() {
-        Some(random) if plan.is_some() || upload.condition.is_some() => {
-            upload.headers.with_write_id(WriteId::new(random))
-        }
-        _ => upload.headers.clone(),
-    };
+    let identified = plan.is_some() || upload.condition.is_some();
+    let headers = if identified { with_id(upload.headers) } else { upload.headers.clone() };
     let upload = Upload { headers: &headers, ..upload };
     let Some(plan) = plan else { return single(engine, upload, first).await };
     // Nobody wants to send a long value only to hear that it is there already.

@@ -485,3 +485,23 @@ async fn a_put_that_the_scopes_end_has_ended_may_have_been_carried_out() {
     assert_eq!(error.kind(), ErrorKind::Closed);
     assert_unknown(&error, false, "after it");
 }
+
+#[tokio::test]
+async fn a_copy_that_is_refused_after_a_lost_answer_is_looked_up() {
+    let fixture = Fixture::new().await;
+    fixture.server.put_object("bucket", "source", "text");
+    let copy = |fault: Fault| fault.operation(Operation::CopyObject);
+    fixture.server.inject(copy(Fault::lose_answer()));
+    fixture.server.inject(copy(Fault::status(400, "InvalidRequest")).on_call(2));
+    fixture.s3.copy("source", "copy").await.unwrap();
+    assert_eq!(fixture.server.object("bucket", "copy").unwrap(), "text");
+}
+
+#[tokio::test]
+async fn a_probe_whose_answer_was_lost_is_not_the_puts_own_doubt() {
+    let fixture = Fixture::new().await;
+    fixture.server.inject(Fault::lose_answer().operation(Operation::CompleteMultipartUpload));
+    let receipt = fixture.s3.put("k", patterned(LARGE)).overwrite(false).await.unwrap();
+    assert_eq!(receipt.outcome(), PutOutcome::Created);
+    assert_eq!(fixture.server.keys("bucket"), ["k"]);
+}

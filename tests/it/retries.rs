@@ -85,6 +85,21 @@ async fn an_endpoint_that_accepts_and_never_answers_ends_at_the_deadline() {
 }
 
 #[tokio::test]
+async fn a_long_value_waits_for_an_endpoint_that_never_answers_no_longer_than_a_short_one() {
+    let endpoint = serving(|_, connection| async move {
+        let _open = connection;
+        std::future::pending().await
+    });
+    let policy = RetryPolicy::default().deadline(MILLIS(1200));
+    let s3 = scope_at(&endpoint, |builder| builder.idle_timeout(MILLIS(800)).retry_policy(policy));
+    let start = Instant::now();
+    let put = s3.put("k", vec![0; 17 << 20]).into_future();
+    let error = in_time("the operation ends", put).await.unwrap_err();
+    assert_eq!((error.kind(), error.attempts()), (ErrorKind::Timeout, 2), "{error}");
+    assert!((1150..2500).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
 async fn an_endpoint_that_stops_in_the_body_ends_at_the_deadline() {
     let endpoint = serving(|_, mut connection| async move {
         head(&mut connection).await?;
