@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytes::Bytes;
 use s3flow::S3;
 use s3flow::testing::{Fault, Operation};
 use tokio::process::Child;
 
+use crate::cases::uploads::patterned;
 use crate::shell::{Shell, names};
-use crate::support::{count, in_time};
+use crate::support::{count, in_time, seed, split_mix};
 
 /// A scope of this process in the tmproot of the others.
 fn scope(shell: &Shell) -> S3 {
@@ -102,4 +104,96 @@ async fn an_upload_of_a_killed_process_is_found_and_aborted_and_no_object_is_the
     s3.abandoned_uploads(["dir"], Duration::ZERO).abort(true).await.unwrap();
     assert_eq!(shell.server.multipart_uploads("bucket"), Vec::<String>::new());
     assert!(!s3.exists("dir/large").await.unwrap());
+}
+
+/// What `S3FLOW_KILLS` and `S3FLOW_KILL_BYTES` say: how many processes are killed, and how long the objects are.
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number")))
+}
+
+/// Of which object the bytes are that a key or a file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    Nothing,
+    Old,
+    New,
+}
+
+#[derive(Debug, Default)]
+struct Kills {
+    downloads: usize,
+    uploads: usize,
+    swept: usize,
+    aborted: usize,
+    whole: usize,
+}
+
+/// The full run takes minutes: `S3FLOW_KILLS=50 S3FLOW_KILL_BYTES=1073741824 cargo test --test it killed:: -- --nocapture`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transfer_that_is_killed_anywhere_leaves_all_of_an_object_or_none() {
+    let (kills, length) = (setting("S3FLOW_KILLS", 4), setting("S3FLOW_KILL_BYTES", 24 << 20));
+    let shell = Shell::new().await;
+    let s3 = scope(&shell);
+    let new: Bytes = patterned(length as usize).into();
+    let file = shell.write("new", &new);
+    let out = shell.work.path().join("out/big");
+    shell.server.put_object("bucket", "big", new.clone());
+    shell.server.put_object("bucket", "small", "x");
+    let holds = |bytes: Option<&[u8]>| match bytes {
+        None => Holds::Nothing,
+        Some(b"old") => Holds::Old,
+        Some(bytes) if bytes == new => Holds::New,
+        Some(bytes) => panic!("{} bytes that are neither object", bytes.len()),
+    };
+    let mut told = Kills::default();
+    for round in 0..kills {
+        shell.server.put_object("bucket", "target", "old");
+        shell.server.clear_log();
+        let downloads = round % 2 == 0;
+        let mut child = if downloads {
+            shell.s3op(["--s3root", "s3://bucket", "get", "big", "--out", "out"])
+        } else {
+            shell.s3op(["--s3root", "s3://bucket", "put", "target", &file])
+        }
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+        // With those that begin and complete an upload.
+        let requests = length.div_ceil(8 << 20) + 2;
+        let after = split_mix(seed() ^ split_mix(round)) % requests;
+        let far = shell
+            .server
+            .wait_until(|log| log.iter().filter(|request| request.finish().is_some()).count() as u64 >= after);
+        tokio::select! {
+            () = far => child.kill().await.unwrap(),
+            // Before so many requests were answered: then it is whole.
+            ended = child.wait() => assert!(ended.unwrap().success()),
+        }
+
+        let stored = shell.server.object("bucket", "target");
+        let stored = holds(stored.as_deref());
+        assert_ne!(stored, Holds::Nothing);
+        let fetched = std::fs::read(&out).ok();
+        let fetched = holds(fetched.as_deref());
+        assert_ne!(fetched, Holds::Old);
+        told.whole += usize::from(if downloads { fetched == Holds::New } else { stored == Holds::New });
+        let _ = std::fs::remove_file(&out);
+
+        // A new process sweeps at its first download.
+        told.swept += names(shell.temp.path()).len();
+        let mut next = shell.s3op(["--s3root", "s3://bucket", "get", "small"]);
+        assert!(next.stdout(std::process::Stdio::null()).status().await.unwrap().success());
+        until("no directory is left", || names(shell.temp.path()).is_empty()).await;
+        let begun = shell.server.multipart_uploads("bucket").len();
+        let aborted = s3.abandoned_uploads([""], Duration::ZERO).abort(true).await.unwrap();
+        assert_eq!(aborted.len(), begun);
+        assert_eq!(shell.server.multipart_uploads("bucket"), Vec::<String>::new());
+        told.aborted += begun;
+        if downloads { told.downloads += 1 } else { told.uploads += 1 }
+    }
+    let Kills { downloads, uploads, swept, aborted, whole } = told;
+    eprintln!(
+        "killed: {downloads} downloads and {uploads} uploads of {length} bytes; {swept} directories swept, {aborted} uploads \
+         aborted, {whole} objects whole before, 0 half"
+    );
 }
