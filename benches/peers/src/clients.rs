@@ -12,7 +12,7 @@ use s3flow::{Client, Credentials, S3};
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
-use crate::content::{BUCKET, Content, key};
+use crate::content::{Content, key};
 use crate::process::print;
 use crate::server::{Objects, Target};
 use crate::usage::{Cpu, Spent, Stopwatch};
@@ -77,7 +77,7 @@ pub(crate) fn s3flow_scope(target: &Target) -> Result<S3> {
         .credentials(Credentials::new(&target.access_key_id, &target.secret_access_key))
         .tmproot(std::env::temp_dir())
         .build()?;
-    Ok(client.s3().s3root(format!("s3://{BUCKET}")).build()?)
+    Ok(client.s3().s3root(format!("s3://{}", target.bucket)).build()?)
 }
 
 fn object_store(target: &Target) -> Result<AmazonS3> {
@@ -85,7 +85,7 @@ fn object_store(target: &Target) -> Result<AmazonS3> {
         .with_endpoint(&target.endpoint)
         .with_allow_http(true)
         .with_region(&target.region)
-        .with_bucket_name(BUCKET)
+        .with_bucket_name(&target.bucket)
         .with_access_key_id(&target.access_key_id)
         .with_secret_access_key(&target.secret_access_key)
         .build()?)

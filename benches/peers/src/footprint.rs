@@ -1,6 +1,6 @@
 //! One large transfer, or many small requests: the memory that it takes.
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -37,6 +37,10 @@ pub(crate) async fn get_one(job: Job) -> Result<()> {
     print(&tokio::spawn(measure_get(job)).await??)
 }
 
+pub(crate) async fn put_file(job: Job) -> Result<()> {
+    print(&tokio::spawn(measure_put_file(job)).await??)
+}
+
 pub(crate) async fn put_stream(job: Job) -> Result<()> {
     print(&tokio::spawn(measure_put(job)).await??)
 }
@@ -57,6 +61,18 @@ async fn measure_get(job: Job) -> Result<Report> {
     drop(object);
     s3.close().await?;
     Ok(Report { idle, peak, spent })
+}
+
+async fn measure_put_file(job: Job) -> Result<Report> {
+    let file = tempfile::NamedTempFile::new()?;
+    let (path, size) = (file.path().to_owned(), job.amount);
+    tokio::task::spawn_blocking(move || write(&path, size)).await??;
+    let s3 = s3flow_scope(&job.target)?;
+    let idle = memory("VmRSS")?;
+    let watch = Stopwatch::start()?;
+    s3.put(key(0), PutValue::file(file.path())).await?;
+    let spent = watch.stop()?;
+    Ok(Report { idle, peak: memory("VmHWM")?, spent })
 }
 
 /// Of a stream that does not say how long it is.
@@ -94,6 +110,20 @@ async fn measure_info(job: Job) -> Result<Report> {
         return Err(format!("{found} objects of {}", job.amount).into());
     }
     Ok(Report { idle, peak, spent })
+}
+
+fn write(path: &Path, size: u64) -> Result<()> {
+    let mut file = std::fs::File::create(path)?;
+    let mut content = Content::of(0);
+    let mut piece = vec![0; 1 << 20];
+    let mut rest = size;
+    while rest > 0 {
+        let length = usize::try_from(rest)?.min(piece.len());
+        content.fill(&mut piece[..length]);
+        file.write_all(&piece[..length])?;
+        rest -= length as u64;
+    }
+    Ok(())
 }
 
 fn check(path: &Path, size: u64) -> Result<()> {

@@ -51,6 +51,13 @@ enum Command {
         #[arg(long, default_value = "3GiB", value_parser = parse_size)]
         size: u64,
     },
+    /// Memory, CPU and wall time of one large object: up from a file, up from a stream, and down again, byte for byte. On the
+    /// service that S3FLOW_TEST_ENDPOINT names, as `tests/servers/garage` sets it, or on the server of the tests. Fails
+    /// over 96 MiB.
+    ThereAndBack {
+        #[arg(long, default_value = "5GiB", value_parser = parse_size)]
+        size: u64,
+    },
     /// Memory, CPU and wall time of an info_from of many keys.
     InfoMany {
         #[arg(long, default_value_t = 100_000)]
@@ -68,11 +75,13 @@ fn main() -> Result<()> {
         Command::GetMany { objects, size, concurrency, repeat } => table::get_many(objects, size, concurrency, repeat),
         Command::OneLarge { size } => table::one_large(size),
         Command::OneStream { size } => table::one_stream(size),
+        Command::ThereAndBack { size } => table::there_and_back(size),
         Command::InfoMany { objects } => table::info_many(objects),
         Command::Serve => process::run(server::serve_anyone()),
         Command::Role { role: Role::Server } => process::answer(server::serve),
         Command::Role { role: Role::GetMany } => process::answer(clients::get_many),
         Command::Role { role: Role::OneLarge } => process::answer(footprint::get_one),
+        Command::Role { role: Role::OneFile } => process::answer(footprint::put_file),
         Command::Role { role: Role::OneStream } => process::answer(footprint::put_stream),
         Command::Role { role: Role::InfoMany } => process::answer(footprint::info_many),
     }

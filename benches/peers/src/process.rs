@@ -14,6 +14,7 @@ pub(crate) enum Role {
     Server,
     GetMany,
     OneLarge,
+    OneFile,
     OneStream,
     InfoMany,
 }

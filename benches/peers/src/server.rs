@@ -18,9 +18,25 @@ pub(crate) struct Objects {
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Target {
     pub(crate) endpoint: String,
+    pub(crate) bucket: String,
     pub(crate) region: String,
     pub(crate) access_key_id: String,
     pub(crate) secret_access_key: String,
+}
+
+impl Target {
+    /// The service that the environment names, if it names one.
+    pub(crate) fn of_environment() -> Result<Option<Self>> {
+        let Ok(endpoint) = std::env::var("S3FLOW_TEST_ENDPOINT") else { return Ok(None) };
+        let variable = |name: &str| std::env::var(name).map_err(|error| format!("{name}: {error}"));
+        Ok(Some(Self {
+            endpoint,
+            bucket: variable("S3FLOW_TEST_BUCKET")?,
+            region: variable("AWS_REGION")?,
+            access_key_id: variable("AWS_ACCESS_KEY_ID")?,
+            secret_access_key: variable("AWS_SECRET_ACCESS_KEY")?,
+        }))
+    }
 }
 
 pub(crate) async fn serve(Objects { objects, size }: Objects) -> Result<()> {
@@ -32,6 +48,7 @@ pub(crate) async fn serve(Objects { objects, size }: Objects) -> Result<()> {
     }
     print(&Target {
         endpoint: server.endpoint().to_owned(),
+        bucket: BUCKET.to_owned(),
         region: server.region().to_owned(),
         access_key_id: server.access_key_id().to_owned(),
         secret_access_key: server.secret_access_key().to_owned(),

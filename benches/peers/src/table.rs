@@ -70,12 +70,58 @@ pub(crate) fn info_many(objects: u64) -> Result<()> {
     footprint(&format!("info_from of {objects} keys"), &Objects { objects, size: 8 }, Role::InfoMany, objects)
 }
 
+/// What a large transfer may take in memory, either way.
+const MOST_ABOVE_IDLE: u64 = 96 << 20;
+
+pub(crate) fn there_and_back(size: u64) -> Result<()> {
+    let (target, _server) = match Target::of_environment()? {
+        Some(target) => (target, None),
+        None => {
+            let (target, server) = ask(Role::Server, &Objects { objects: 1, size: 8 })?;
+            (target, Some(server))
+        }
+    };
+    println!("{} there and back, with s3flow; files below {}\n", show_size(size), std::env::temp_dir().display());
+    println!("| | idle RSS, MiB | peak RSS, MiB | above idle, MiB | CPU, s | wall, s |");
+    println!("|---|---|---|---|---|---|");
+    let mut over = Vec::new();
+    for (what, role) in [
+        ("up, from a file", Role::OneFile),
+        ("down, every byte checked", Role::OneLarge),
+        ("up, from a stream of unknown length", Role::OneStream),
+        ("down, every byte checked", Role::OneLarge),
+    ] {
+        let job = footprint::Job { target: target.clone(), amount: size };
+        let (footprint::Report { idle, peak, spent }, _) = ask::<footprint::Report>(role, &job)?;
+        let above = peak.saturating_sub(idle);
+        println!(
+            "| {what} | {:.1} | {:.1} | {:.1} | {:.2} | {:.2} |",
+            mebibytes(idle),
+            mebibytes(peak),
+            mebibytes(above),
+            spent.cpu.total(),
+            spent.wall
+        );
+        if above > MOST_ABOVE_IDLE {
+            over.push(what);
+        }
+    }
+    if over.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("over {} MiB: {}", MOST_ABOVE_IDLE >> 20, over.join("; ")).into())
+    }
+}
+
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
 fn footprint(what: &str, stored: &Objects, role: Role, amount: u64) -> Result<()> {
     let (target, server) = ask::<Target>(Role::Server, stored)?;
     let (report, _) = ask::<footprint::Report>(role, &footprint::Job { target, amount })?;
     drop(server);
     let footprint::Report { idle, peak, spent } = report;
-    let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     println!("{what}, with s3flow\n");
     println!("| idle RSS, MiB | peak RSS, MiB | above idle, MiB | CPU, s | wall, s |");
     println!("|---|---|---|---|---|");
