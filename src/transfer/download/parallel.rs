@@ -1,7 +1,6 @@
 //! A large object into its file by parts, each in its place.
 
 use std::ops::Range;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,11 +8,11 @@ use futures::TryStreamExt as _;
 use futures::future::Either;
 use futures::stream::FuturesUnordered;
 
-use super::pieces::Pieces;
+use super::pieces::{Pieces, discard};
 use super::{Begun, Downloaded, Filled, WHOLE_WILL_DO, Wanted};
 use crate::error::Result;
 use crate::retry::Retry;
-use crate::scope::FileWriter;
+use crate::scope::Target;
 use crate::store::{Incoming, ObjectHead};
 use crate::transfer::parts::Plan;
 
@@ -26,7 +25,7 @@ struct Parts<'a> {
     head: ObjectHead,
     window: Range<u64>,
     length: u64,
-    path: PathBuf,
+    target: Arc<Target>,
     /// The next part that nobody has taken.
     next: AtomicU64,
 }
@@ -38,20 +37,30 @@ pub(super) async fn download(wanted: Wanted<'_>, begun: Begun<'_>, plan: Plan) -
     let Begun { incoming, window, retry } = begun;
     let head = incoming.head.clone();
     let (directory, key) = (Arc::clone(wanted.directory), wanted.location.key().to_owned());
-    let file = wanted.directory.run(move || directory.begin(&key)).await?;
+    let size = window.end - window.start;
+    let attempts = retry.attempts();
+    let begun = wanted.directory.run(move || directory.begin(&key, size)).await;
+    let file = begun.map_err(|error| error.with_attempts(attempts))?;
     let parts = Parts {
         wanted,
         head: head.clone(),
-        length: plan.length(1).unwrap_or(window.end - window.start),
+        length: plan.length(1).unwrap_or(size),
         window: window.clone(),
-        path: file.path().to_owned(),
+        target: Arc::clone(file.target()),
         next: AtomicU64::new(0),
     };
-    if matches!(parts.fetch_all(incoming, retry).await?, Filled::RangesIgnored) {
-        return Ok(None);
+    match parts.fetch_all(incoming, retry).await {
+        Ok(Filled::Whole) => {}
+        Ok(Filled::RangesIgnored) => {
+            discard(wanted.directory, file).await;
+            return Ok(None);
+        }
+        Err(error) => {
+            discard(wanted.directory, file).await;
+            return Err(error);
+        }
     }
-    let size = window.end - window.start;
-    let file = wanted.directory.run(move || file.finish_of_parts(size)).await?;
+    let file = wanted.directory.run(move || file.finish()).await?;
     Ok(Some(Downloaded { head, offset: window.start, file }))
 }
 
@@ -105,8 +114,8 @@ impl Parts<'_> {
     }
 
     async fn fetch(&self, range: Range<u64>, first: Option<Incoming>, mut retry: Retry<'_>) -> Result<Filled> {
-        let (path, offset) = (self.path.clone(), range.start - self.window.start);
-        let open = move || FileWriter::open_at(&path, offset);
+        let (target, offset) = (Arc::clone(&self.target), range.start - self.window.start);
+        let open = move || target.writer_at(offset);
         let mut pieces = Pieces::new(self.wanted.directory, range.end - range.start, open.clone());
         let filled = self.wanted.fill(&mut pieces, &self.head, range.end, first, &mut retry, !WHOLE_WILL_DO).await?;
         let attempts = retry.attempts();
