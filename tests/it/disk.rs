@@ -215,8 +215,10 @@ async fn a_full_disk_ends_a_transfer_that_waits_for_the_network() {
     small.put("k", 4 * MIB);
     small.used().await;
     small.fill(512 * KIB as u64);
-    let half = 3 * MIB as u64 / 2;
-    for (tries, fault) in [(1, Fault::stall_after(half)), (2, Fault::close_after(half))] {
+    // The first piece is being written when nothing comes any more.
+    let (piece, half) = (MIB as u64, 3 * MIB as u64 / 2);
+    let faults = [Fault::stall_after(half), Fault::close_after(half), Fault::close_after(piece)];
+    for (tries, fault) in (1..).zip(faults) {
         let fault = small.fixture.server.inject(fault.key("k").operation(Operation::GetObject));
         let error = small.fails("k").await;
         assert_full(&error);
@@ -226,9 +228,9 @@ async fn a_full_disk_ends_a_transfer_that_waits_for_the_network() {
     }
     // Neither does a body that cannot be continued: without an ETag the whole object would be asked for again.
     small.fixture.server.inject(Fault::without_header("ETag").key("k"));
-    small.fixture.server.inject(Fault::close_after(half).key("k"));
+    small.fixture.server.inject(Fault::close_after(piece).key("k"));
     assert_full(&small.fails("k").await);
-    assert_eq!(small.gets(), 3);
+    assert_eq!(small.gets(), 4);
     small.nothing_left().await;
 }
 
