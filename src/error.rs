@@ -57,7 +57,7 @@ pub enum ErrorKind {
     InvalidUrl,
     /// What is to be stored cannot be stored as it is, or what was fetched is not what it is taken for.
     InvalidObject,
-    /// The disk under `tmproot` is full.
+    /// The disk under `tmproot`, or that of a file that is persisted, is full, or its quota is used up.
     InsufficientDiskSpace,
     /// The bucket does not exist.
     NoSuchBucket,

@@ -239,7 +239,8 @@ impl S3Object {
     ///
     /// Safe: nothing is changed.
     pub async fn blob(&self) -> Result<Vec<u8>> {
-        self.file()?.read(Ok).await
+        let bytes = self.file()?.read(Ok).await;
+        bytes.map_err(|error| error.with_operation("blob", Some(self.facts.url.clone())))
     }
 
     /// The local copy as text. Metaflow replaces what is not UTF-8; here it is an error, so that no text is changed silently.
@@ -286,9 +287,10 @@ impl S3Object {
     /// Once begun, the move ends also when the future is dropped.
     pub async fn persist(self, destination: impl Into<PathBuf>) -> Result<()> {
         let destination = destination.into();
-        let file = Arc::clone(self.file()?);
+        let (file, facts) = (Arc::clone(self.file()?), Arc::clone(&self.facts));
         drop(self);
-        file.persist(destination).await
+        let persisted = file.persist(destination).await;
+        persisted.map_err(|error| error.with_operation("persist", Some(facts.url.clone())))
     }
 
     fn file(&self) -> Result<&Arc<FileLease>> {

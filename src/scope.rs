@@ -1,10 +1,9 @@
 //! The temporary directory of a scope: file names, and who keeps which file alive. Knows files and nothing of S3.
 
 use std::fmt;
-use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
@@ -15,14 +14,16 @@ use crate::blocking::{Workers, blocking};
 use crate::error::{Error, ErrorKind, Result};
 
 mod close;
+mod file;
 mod locked;
 #[cfg(unix)]
 mod sweep;
 mod writer;
 
 pub(crate) use self::close::CLOSE_LIMIT;
+pub(crate) use self::file::{FileLease, PartFile};
 use self::locked::LockedDir;
-pub(crate) use self::writer::FileWriter;
+pub(crate) use self::writer::{FileWriter, Target};
 
 /// Where the files of a scope go. The directory is made at the first use.
 pub(crate) struct Scope {
@@ -49,25 +50,6 @@ pub(crate) struct Directory {
     workers: Arc<Workers>,
 }
 
-/// A finished file. Dropping it removes the file, unless it was kept.
-#[derive(Debug)]
-pub(crate) struct FileLease {
-    path: PathBuf,
-    size: u64,
-    owned: AtomicBool,
-    directory: Arc<Directory>,
-}
-
-/// A file that is being written, under a name that no object shows. Dropping it removes the file.
-#[derive(Debug)]
-pub(crate) struct PartFile {
-    writer: FileWriter,
-    lease: FileLease,
-    finished: PathBuf,
-}
-
-/// Above it, the space of a removed file takes long enough to free that an async thread must not do it.
-const REMOVED_INLINE: u64 = 8 * 1024 * 1024;
 const PART_SUFFIX: &str = ".part";
 /// Far under the 255 bytes of a file name, with room for the number and the suffix.
 const NAME_TAIL: usize = 128;
@@ -160,153 +142,31 @@ impl Directory {
     }
 
     /// Writes a whole file. Blocks.
+    ///
+    /// It has its own name from the beginning: what is in memory as a whole is written in one go, no object shows the path
+    /// before, and another name for so short a time would make a small file a third more expensive.
     pub(crate) fn write(self: &Arc<Self>, key: &str, chunks: &[Bytes]) -> Result<FileLease> {
-        let mut part = self.create(key, "")?;
-        part.append(chunks)?;
-        Ok(part.into_lease())
+        let size = chunks.iter().map(|chunk| chunk.len() as u64).sum();
+        let mut file = self.create(key, "", size)?;
+        file.append(chunks)?;
+        file.finish()
     }
 
-    /// Begins a file that is written piece by piece. Blocks.
-    pub(crate) fn begin(self: &Arc<Self>, key: &str) -> Result<PartFile> {
-        self.create(key, PART_SUFFIX)
+    /// Begins a file of `size` bytes that is written piece by piece. Blocks.
+    pub(crate) fn begin(self: &Arc<Self>, key: &str, size: u64) -> Result<PartFile> {
+        self.create(key, PART_SUFFIX, size)
     }
 
-    fn create(self: &Arc<Self>, key: &str, suffix: &str) -> Result<PartFile> {
+    fn create(self: &Arc<Self>, key: &str, suffix: &str, size: u64) -> Result<PartFile> {
         let temp = self.temp.read().unwrap_or_else(PoisonError::into_inner);
         if temp.is_none() {
             return Err(closed());
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let name = format!("{number:x}-{}", name_tail(key));
-        let path = self.path.join(format!("{name}{suffix}"));
-        let writer = FileWriter::create(&path)?;
-        let lease = FileLease { path, size: 0, owned: AtomicBool::new(true), directory: Arc::clone(self) };
-        Ok(PartFile { writer, lease, finished: self.path.join(name) })
+        let target = Target::new(self.path.join(format!("{name}{suffix}")), size);
+        PartFile::create(self, target, self.path.join(name))
     }
-}
-
-impl PartFile {
-    /// Writes at the end. Blocks.
-    pub(crate) fn append(&mut self, chunks: &[Bytes]) -> Result<()> {
-        self.writer.append(chunks)
-    }
-
-    /// For [writers](FileWriter::open_at) of its parts.
-    pub(crate) fn path(&self) -> &Path {
-        &self.lease.path
-    }
-
-    /// As [`finish`](Self::finish), when others have written it, to this size. Blocks.
-    pub(crate) fn finish_of_parts(mut self, size: u64) -> Result<FileLease> {
-        let there = self.writer.file_len()?;
-        if there != size {
-            let problem = format!("{} has {there} bytes in place of {size}", self.lease.path.display());
-            return Err(Error::new(ErrorKind::Io, problem));
-        }
-        self.lease.size = size;
-        self.rename()
-    }
-
-    /// Gives the file its own name. Blocks.
-    pub(crate) fn finish(mut self) -> Result<FileLease> {
-        self.lease.size = self.writer.written();
-        self.rename()
-    }
-
-    fn rename(self) -> Result<FileLease> {
-        let Self { writer: _, mut lease, finished } = self;
-        let directory = Arc::clone(&lease.directory);
-        // A name that appears while the directory is being removed would keep it from going.
-        let temp = directory.temp.read().unwrap_or_else(PoisonError::into_inner);
-        if temp.is_none() {
-            return Err(closed());
-        }
-        fs::rename(&lease.path, &finished).map_err(|error| io_error("could not rename", &lease.path, error))?;
-        lease.path = finished;
-        Ok(lease)
-    }
-
-    fn into_lease(self) -> FileLease {
-        let Self { writer, mut lease, finished: _ } = self;
-        lease.size = writer.written();
-        lease
-    }
-}
-
-impl FileLease {
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// In bytes.
-    pub(crate) fn size(&self) -> u64 {
-        self.size
-    }
-
-    /// Leaves the file to the scope.
-    pub(crate) fn keep(&self) {
-        self.owned.store(false, Ordering::Relaxed);
-    }
-
-    /// The bytes of the file, or what `convert` makes of them, which blocks.
-    pub(crate) async fn read<T: Send + 'static>(
-        self: &Arc<Self>,
-        convert: impl FnOnce(Vec<u8>) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let lease = Arc::clone(self);
-        blocking(move || {
-            let bytes = fs::read(&lease.path).map_err(|error| io_error("could not read", &lease.path, error))?;
-            convert(bytes)
-        })
-        .await
-    }
-
-    /// Moves the file to `destination`, or copies it while others hold it. A file that is there is replaced, at once and whole.
-    pub(crate) async fn persist(self: Arc<Self>, destination: PathBuf) -> Result<()> {
-        blocking(move || {
-            let copied = match Arc::try_unwrap(self) {
-                Ok(only) => match fs::rename(&only.path, &destination) {
-                    Ok(()) => {
-                        only.keep();
-                        return Ok(());
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::CrossesDevices => copy(&only.path, &destination),
-                    Err(error) => Err(error),
-                },
-                Err(shared) => copy(&shared.path, &destination),
-            };
-            copied.map_err(|error| io_error("could not persist to", &destination, error))
-        })
-        .await
-    }
-}
-
-impl Drop for FileLease {
-    fn drop(&mut self) {
-        if !*self.owned.get_mut() {
-            return;
-        }
-        let path = std::mem::take(&mut self.path);
-        let directory = Arc::clone(&self.directory);
-        // A failure leaves the file to the directory's end, which removes it again.
-        let remove = move || {
-            let _ = fs::remove_file(path);
-            drop(directory);
-        };
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) if self.size > REMOVED_INLINE => drop(runtime.spawn_blocking(remove)),
-            _ => remove(),
-        }
-    }
-}
-
-/// Copies by way of a temporary neighbour, so that `destination` is never half a file.
-fn copy(source: &Path, destination: &Path) -> io::Result<()> {
-    let parent = destination.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut neighbour = tempfile::NamedTempFile::new_in(parent)?;
-    io::copy(&mut File::open(source)?, neighbour.as_file_mut())?;
-    neighbour.persist(destination)?;
-    Ok(())
 }
 
 /// The end of a key, in characters that every file system takes; the extension survives.
@@ -324,15 +184,23 @@ fn closed() -> Error {
 }
 
 fn io_error(what: &str, path: &Path, error: io::Error) -> Error {
-    let kind = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::InsufficientDiskSpace,
-        _ => ErrorKind::Io,
-    };
-    Error::new(kind, format!("{what} {}", path.display())).with_source(error)
+    disk_error(format!("{what} {}", path.display()), error)
+}
+
+fn disk_error(problem: String, error: io::Error) -> Error {
+    let kind = if is_full(&error) { ErrorKind::InsufficientDiskSpace } else { ErrorKind::Io };
+    Error::new(kind, problem).with_source(error)
+}
+
+/// Whether the disk, or the user's share of it, is used up.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use tempfile::TempDir;
 
     use super::*;
@@ -349,10 +217,21 @@ mod tests {
 
     #[test]
     fn a_full_disk_and_a_used_up_quota_have_a_kind_of_their_own() {
-        let kind = |kind: io::ErrorKind| io_error("write", Path::new("/f"), kind.into()).kind();
-        assert_eq!(kind(io::ErrorKind::StorageFull), ErrorKind::InsufficientDiskSpace);
-        assert_eq!(kind(io::ErrorKind::QuotaExceeded), ErrorKind::InsufficientDiskSpace);
-        assert_eq!(kind(io::ErrorKind::PermissionDenied), ErrorKind::Io);
+        let kind = |error: io::Error| io_error("write", Path::new("/f"), error).kind();
+        for full in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
+            assert_eq!(kind(full.into()), ErrorKind::InsufficientDiskSpace);
+        }
+        for other in [io::ErrorKind::ReadOnlyFilesystem, io::ErrorKind::FileTooLarge, io::ErrorKind::NotFound] {
+            assert_eq!(kind(other.into()), ErrorKind::Io);
+        }
+        // EDQUOT, ENOSPC; EIO, EFBIG, EROFS.
+        if cfg!(target_os = "linux") {
+            assert_eq!(
+                [122, 28].map(|code| kind(io::Error::from_raw_os_error(code))),
+                [ErrorKind::InsufficientDiskSpace; 2]
+            );
+            assert_eq!([5, 27, 30].map(|code| kind(io::Error::from_raw_os_error(code))), [ErrorKind::Io; 3]);
+        }
     }
 
     async fn open(tmproot: &TempDir) -> (Arc<Scope>, Arc<Directory>) {
@@ -401,13 +280,13 @@ mod tests {
     async fn an_unfinished_file_has_another_name_and_is_removed() {
         let tmproot = tempfile::tempdir().unwrap();
         let (_scope, directory) = open(&tmproot).await;
-        let mut part = directory.begin("k").unwrap();
+        let mut part = directory.begin("k", 8).unwrap();
         part.append(&chunks("half")).unwrap();
-        assert!(part.lease.path.to_str().unwrap().ends_with(".part"));
+        assert!(part.target().path().to_str().unwrap().ends_with(".part"));
         drop(part);
         assert_eq!(files_in(&directory.path), 0);
 
-        let mut part = directory.begin("k").unwrap();
+        let mut part = directory.begin("k", 5).unwrap();
         part.append(&chunks("whole")).unwrap();
         let lease = part.finish().unwrap();
         assert!(!lease.path().to_str().unwrap().ends_with(".part"));
@@ -415,10 +294,54 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_file_that_is_too_short_or_too_long_gets_no_name_and_is_removed() {
+        let tmproot = tempfile::tempdir().unwrap();
+        let (_scope, directory) = open(&tmproot).await;
+        // The long one would be removed by another thread, some time later, if it were only dropped.
+        for (size, problem) in
+            [(5, "has 4 bytes in place of 5"), (3, "place of 3"), (1 << 40, "place of 1099511627776")]
+        {
+            let mut part = directory.begin("k", size).unwrap();
+            part.append(&chunks("text")).unwrap();
+            let error = part.finish().unwrap_err();
+            assert!(error.kind() == ErrorKind::Io && error.to_string().contains(problem), "{error}");
+            assert_eq!(files_in(&directory.path), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_somebody_removed_takes_no_file_and_lets_go_of_those_it_had() {
+        let tmproot = tempfile::tempdir().unwrap();
+        let (scope, directory) = open(&tmproot).await;
+        let mut part = directory.begin("k", 4).unwrap();
+        part.append(&chunks("text")).unwrap();
+        let lease = directory.write("k", &chunks("text")).unwrap();
+        fs::remove_dir_all(&directory.path).unwrap();
+        let written = directory.write("k", &chunks("text")).unwrap_err();
+        let begun = directory.begin("k", 7).unwrap_err();
+        let opened = part.target().writer_at(2).unwrap_err();
+        let finished = part.finish().unwrap_err();
+        for (error, problem) in [
+            (written, "-k: 0 of 4 bytes were written"),
+            (begun, "-k.part: 0 of 7 bytes were written"),
+            (opened, "could not open"),
+            (finished, "could not rename"),
+        ] {
+            let text = error.to_string();
+            assert_eq!(error.kind(), ErrorKind::Io, "{text}");
+            assert!(text.contains(problem) && text.contains(directory.path.to_str().unwrap()), "{text}");
+        }
+        drop(lease);
+        drop(directory);
+        scope.close_within(CLOSE_LIMIT).await.unwrap();
+        assert_eq!(files_in(tmproot.path()), 0);
+    }
+
+    #[tokio::test]
     async fn a_closed_scope_makes_no_file() {
         let tmproot = tempfile::tempdir().unwrap();
         let (scope, directory) = open(&tmproot).await;
-        let part = directory.begin("k").unwrap();
+        let part = directory.begin("k", 0).unwrap();
         scope.close_within(CLOSE_LIMIT).await.unwrap();
         scope.close_within(CLOSE_LIMIT).await.unwrap();
         assert_eq!(directory.write("k", &chunks("text")).unwrap_err().kind(), ErrorKind::Closed);
@@ -432,7 +355,7 @@ mod tests {
         for _ in 0..20 {
             let tmproot = tempfile::tempdir().unwrap();
             let (scope, directory) = open(&tmproot).await;
-            let parts: Vec<PartFile> = (0..300).map(|_| directory.begin("k").unwrap()).collect();
+            let parts: Vec<PartFile> = (0..300).map(|_| directory.begin("k", 0).unwrap()).collect();
             let finishing = std::thread::spawn(move || parts.into_iter().map(PartFile::finish).collect::<Vec<_>>());
             let closed = scope.close_within(CLOSE_LIMIT).await;
             drop(finishing.join().unwrap());

@@ -8,6 +8,8 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use super::is_full;
+
 /// Dropping it removes it with all that is in it.
 #[derive(Debug)]
 pub(super) struct LockedDir {
@@ -29,13 +31,18 @@ impl LockedDir {
         builder.prefix(PREFIX);
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
-        let path = builder.tempdir_in(tmproot)?.keep();
-        let lock = lock(&path)
-            .inspect_err(|error| {
-                tracing::debug!(path = %path.display(), %error, "would stay if the process were killed: no lock");
-            })
-            .ok();
-        Ok(Self { path, removed: false, lock })
+        let directory = builder.tempdir_in(tmproot)?;
+        let lock = match lock(directory.path()) {
+            Ok(lock) => Some(lock),
+            // There may be room later on, and the directory would never be taken for a dead one.
+            Err(error) if is_full(&error) => return Err(error),
+            Err(error) => {
+                let path = directory.path().display();
+                tracing::debug!(%path, %error, "would stay if the process were killed: no lock");
+                None
+            }
+        };
+        Ok(Self { path: directory.keep(), removed: false, lock })
     }
 
     pub(super) fn path(&self) -> &Path {

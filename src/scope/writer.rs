@@ -3,39 +3,70 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
-use super::io_error;
-use crate::error::Result;
+use super::{disk_error, io_error};
+use crate::error::{Error, ErrorKind, Result};
+
+/// A file that is being written: where it is, how long it is to be, and how much of it is written.
+#[derive(Debug)]
+pub(crate) struct Target {
+    path: PathBuf,
+    size: u64,
+    /// By all writers together.
+    written: AtomicU64,
+}
 
 /// Writes on from a place in a file. Of one file there may be several, each with a place of its own.
 #[derive(Debug)]
 pub(crate) struct FileWriter {
     file: File,
-    path: PathBuf,
-    written: u64,
+    target: Arc<Target>,
 }
 
-impl FileWriter {
+impl Target {
+    pub(super) fn new(path: PathBuf, size: u64) -> Self {
+        Self { path, size, written: AtomicU64::new(0) }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// In bytes, when it is whole.
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
     /// A new file of this user's alone. Blocks.
-    pub(super) fn create(path: &Path) -> Result<Self> {
+    pub(super) fn create(self: &Arc<Self>) -> Result<FileWriter> {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(path).map_err(|error| io_error("could not make", path, error))?;
-        Ok(Self { file, path: path.to_owned(), written: 0 })
+        let file = options.open(&self.path).map_err(|error| self.failed("make", error))?;
+        Ok(FileWriter { file, target: Arc::clone(self) })
     }
 
-    /// From byte `offset` of a file that is there, or has been: then nobody waits for it. Blocks.
-    pub(crate) fn open_at(path: &Path, offset: u64) -> Result<Self> {
-        let failed = |error| io_error("could not open", path, error);
-        let mut file = OpenOptions::new().write(true).open(path).map_err(failed)?;
+    /// Of a file that is there, or has been: then nobody waits for it. Blocks.
+    pub(crate) fn writer_at(self: &Arc<Self>, offset: u64) -> Result<FileWriter> {
+        let failed = |error| self.failed("open", error);
+        let mut file = OpenOptions::new().write(true).open(&self.path).map_err(failed)?;
         file.seek(SeekFrom::Start(offset)).map_err(failed)?;
-        Ok(Self { file, path: path.to_owned(), written: 0 })
+        Ok(FileWriter { file, target: Arc::clone(self) })
     }
 
+    /// What could not be done with the file. Who has to make room can read how much.
+    pub(super) fn failed(&self, what: &str, error: io::Error) -> Error {
+        let (path, size, written) = (self.path.display(), self.size, self.written.load(Ordering::Relaxed));
+        disk_error(format!("could not {what} {path}: {written} of {size} bytes were written"), error)
+    }
+}
+
+impl FileWriter {
     /// Writes behind what was written before. Blocks.
     pub(crate) fn append(&mut self, chunks: &[Bytes]) -> Result<()> {
         let mut slices: Vec<IoSlice<'_>> = chunks.iter().map(|chunk| IoSlice::new(chunk)).collect();
@@ -44,28 +75,74 @@ impl FileWriter {
         IoSlice::advance_slices(&mut rest, 0);
         while !rest.is_empty() {
             match self.file.write_vectored(rest) {
-                Ok(0) => return Err(io_error("could not write", &self.path, io::ErrorKind::WriteZero.into())),
+                Ok(0) => return Err(self.target.failed("write", io::ErrorKind::WriteZero.into())),
                 Ok(written) => {
-                    self.written += written as u64;
+                    self.target.written.fetch_add(written as u64, Ordering::Relaxed);
                     IoSlice::advance_slices(&mut rest, written);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(io_error("could not write", &self.path, error)),
+                Err(error) => return Err(self.target.failed("write", error)),
             }
         }
         Ok(())
     }
 
-    /// Bytes that this writer has written.
-    pub(super) fn written(&self) -> u64 {
-        self.written
+    /// Whether the file is as long as it is to be, whoever wrote it. Blocks.
+    pub(super) fn check_whole(&self) -> Result<()> {
+        let Target { path, size, .. } = &*self.target;
+        let metadata = self.file.metadata().map_err(|error| io_error("could not look at", path, error))?;
+        if metadata.len() != *size {
+            let problem = format!("{} has {} bytes in place of {size}", path.display(), metadata.len());
+            return Err(Error::new(ErrorKind::Io, problem));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    fn target(path: impl Into<PathBuf>, size: u64) -> Arc<Target> {
+        Arc::new(Target::new(path.into(), size))
     }
 
-    /// Bytes that the file has, whoever wrote them. Blocks.
-    pub(super) fn file_len(&self) -> Result<u64> {
-        self.file
-            .metadata()
-            .map(|metadata| metadata.len())
-            .map_err(|error| io_error("could not look at", &self.path, error))
+    #[test]
+    fn writers_of_one_file_write_in_their_places_and_count_together() {
+        let directory = tempfile::tempdir().unwrap();
+        let target = target(directory.path().join("f"), 9);
+        let mut first = target.create().unwrap();
+        target.writer_at(4).unwrap().append(&["5678".into(), Bytes::new()]).unwrap();
+        first.append(&["12".into(), Bytes::new(), "34".into()]).unwrap();
+        let error = first.check_whole().unwrap_err();
+        assert!(
+            error.kind() == ErrorKind::Io && error.to_string().ends_with("/f has 8 bytes in place of 9"),
+            "{error}"
+        );
+        first.append(&[Bytes::new()]).unwrap();
+        target.writer_at(8).unwrap().append(&["9".into()]).unwrap();
+        first.check_whole().unwrap();
+        assert_eq!(std::fs::read(target.path()).unwrap(), b"123456789");
+        assert!(
+            target.failed("rename", io::ErrorKind::NotFound.into()).to_string().ends_with("9 of 9 bytes were written")
+        );
+    }
+
+    /// The kernel's own errors: of a device that is always full, and of a page that is not there.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_write_that_fails_tells_the_path_the_need_and_the_reason() {
+        for (path, kind, reason) in [
+            ("/dev/full", ErrorKind::InsufficientDiskSpace, io::ErrorKind::StorageFull),
+            ("/proc/self/mem", ErrorKind::Io, io::Error::from_raw_os_error(5).kind()),
+        ] {
+            let error = target(path, 5 << 30).writer_at(0).unwrap().append(&["12345".into()]).unwrap_err();
+            let expected = format!("could not write {path}: 0 of 5368709120 bytes were written");
+            assert_eq!((error.kind(), error.to_string()), (kind, expected));
+            assert_eq!(error.source().and_then(|source| source.downcast_ref::<io::Error>()).unwrap().kind(), reason);
+            assert!(!error.is_retryable());
+        }
     }
 }

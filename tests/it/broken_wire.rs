@@ -103,7 +103,9 @@ impl BrokenWire {
 impl Drop for BrokenWire {
     fn drop(&mut self) {
         // A test's own runtime must not wait for another.
-        self.runtime.take().map(Runtime::shutdown_background);
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 

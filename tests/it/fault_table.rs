@@ -110,19 +110,19 @@ const fn never(kind: ErrorKind) -> Outcome {
 
 struct Row {
     name: &'static str,
-    fault: Box<dyn Fn(&S3Server) -> Fault>,
+    fault: Box<dyn Fn(&S3Server) -> Fault + Send + Sync>,
     outcome: Outcome,
     /// Where the outcome is another.
     but: Vec<(&'static [Column], Outcome)>,
 }
 
 /// A fault that befalls one request.
-fn once(name: &'static str, fault: impl Fn(&S3Server) -> Fault + 'static, outcome: Outcome) -> Row {
+fn once(name: &'static str, fault: impl Fn(&S3Server) -> Fault + Send + Sync + 'static, outcome: Outcome) -> Row {
     Row { name, fault: Box::new(fault), outcome, but: Vec::new() }
 }
 
 /// A fault that befalls all requests of the kind, from the column's on.
-fn always(name: &'static str, fault: impl Fn(&S3Server) -> Fault + 'static, outcome: Outcome) -> Row {
+fn always(name: &'static str, fault: impl Fn(&S3Server) -> Fault + Send + Sync + 'static, outcome: Outcome) -> Row {
     once(name, move |server| fault(server).times(usize::MAX), outcome)
 }
 

@@ -20,6 +20,8 @@ mod commands;
 mod conditions;
 mod deletes;
 mod directories;
+#[cfg(target_os = "linux")]
+mod disk;
 mod embedded;
 mod environment;
 mod fault_table;

@@ -91,7 +91,7 @@ pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn files_below(directory: &Path) -> usize {
+pub(crate) fn files_below(directory: &Path) -> usize {
     // What goes away while it is looked at is not counted.
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let files = |path: PathBuf| if path.is_dir() { files_below(&path) } else { usize::from(!path.ends_with(".lock")) };

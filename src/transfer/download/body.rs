@@ -18,7 +18,7 @@ pub(super) async fn receive<F: Append>(incoming: Incoming, next: u64, pieces: &m
         )
     })?;
     while pieces.expected() > 0 {
-        let Some(chunk) = body.next().await else {
+        let Some(chunk) = pieces.unless_failed(body.next()).await.map_err(Stopped::Local)? else {
             let missing = pieces.expected();
             return Err(Failure::new(FailureKind::Interrupted, format!("the body ended {missing} bytes early")).into());
         };

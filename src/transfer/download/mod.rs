@@ -115,10 +115,17 @@ impl<'a> Wanted<'a> {
             let length = window.end - window.start;
             let mut pieces = self.pieces(length);
             if strong(head.etag.as_deref()) {
-                self.fill(&mut pieces, &head, window.end, Some(incoming), &mut retry, WHOLE_WILL_DO).await?;
+                let filled = self.fill(&mut pieces, &head, window.end, Some(incoming), &mut retry, WHOLE_WILL_DO).await;
+                if let Err(error) = filled {
+                    pieces.discard().await;
+                    return Err(error);
+                }
             } else if let Err(stopped) = retry.go_on(receive(incoming, window.start, &mut pieces)).await {
                 // Nothing shows that the rest belongs to the beginning.
                 let reached = length - pieces.expected();
+                let written = pieces.settle().await;
+                pieces.discard().await;
+                written.map_err(|error| error.with_attempts(retry.attempts()))?;
                 if reached >= farthest + PROGRESS {
                     retry.progressed();
                 }
@@ -135,7 +142,7 @@ impl<'a> Wanted<'a> {
 
     fn pieces(self, length: u64) -> Pieces<PartFile> {
         let (directory, key) = (Arc::clone(self.directory), Arc::<str>::from(self.location.key()));
-        Pieces::new(self.directory, length, move || directory.begin(&key))
+        Pieces::new(self.directory, length, move || directory.begin(&key, length))
     }
 
     async fn finish(self, pieces: Pieces<PartFile>) -> Result<FileLease> {
@@ -184,6 +191,8 @@ impl<'a> Wanted<'a> {
                 Ok(filled) => return Ok(filled),
                 Err(stopped) => stopped.failure(retry)?,
             };
+            // What cannot be written need not be fetched.
+            pieces.settle().await.map_err(|error| error.with_attempts(retry.attempts()))?;
             if pieces.expected() + PROGRESS <= progress {
                 retry.progressed();
                 progress = pieces.expected();

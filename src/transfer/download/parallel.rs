@@ -1,18 +1,17 @@
 //! A large object into its file by parts, each in its place.
 
 use std::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
 
 use futures::TryStreamExt as _;
 use futures::stream::FuturesUnordered;
 use tokio::sync::{SemaphorePermit, TryAcquireError};
 
-use super::pieces::Pieces;
+use super::pieces::{Pieces, discard};
 use super::{Begun, Downloaded, Filled, WHOLE_WILL_DO, Wanted};
 use crate::error::Result;
 use crate::retry::Retry;
-use crate::scope::FileWriter;
+use crate::scope::Target;
 use crate::store::{Incoming, ObjectHead};
 use crate::transfer::parts::Plan;
 
@@ -26,28 +25,17 @@ pub(super) async fn download(wanted: Wanted<'_>, begun: Begun<'_>, plan: Plan) -
     let Begun { incoming, window, retry } = begun;
     let head = incoming.head.clone();
     let (directory, key) = (Arc::clone(wanted.directory), wanted.location.key().to_owned());
-    let file = wanted.directory.run(move || directory.begin(&key)).await?;
-    let parts = Parts { wanted, head: &head, from: window.start, path: file.path() };
-    let mut ranges = cut(&window, plan);
-    let mut fetching = FuturesUnordered::new();
-    fetching.extend(ranges.next().map(|first| parts.fetch(first, Some(incoming), retry, None)));
-    loop {
-        // One part needs no permit, so that every download gets on.
-        while fetching.len() < AT_ONCE
-            && let Ok(permit) = may_fetch_another(wanted, fetching.is_empty())
-            && let Some(range) = ranges.next()
-        {
-            fetching.push(parts.fetch(range, None, wanted.engine.retries.start(), permit));
-        }
-        match fetching.try_next().await? {
-            Some(Filled::Whole) => {}
-            Some(Filled::RangesIgnored) => return Ok(None),
-            None => break,
-        }
-    }
-    drop(fetching);
     let size = window.end - window.start;
-    let file = wanted.directory.run(move || file.finish_of_parts(size)).await?;
+    let attempts = retry.attempts();
+    let begun = wanted.directory.run(move || directory.begin(&key, size)).await;
+    let file = begun.map_err(|error| error.with_attempts(attempts))?;
+    let parts = Parts { wanted, head: &head, from: window.start, target: file.target() };
+    let filled = parts.fetch_all(&window, plan, incoming, retry).await;
+    if !matches!(filled, Ok(Filled::Whole)) {
+        discard(wanted.directory, file).await;
+        return filled.map(|_| None);
+    }
+    let file = wanted.directory.run(move || file.finish()).await?;
     Ok(Some(Downloaded { head, offset: window.start, file }))
 }
 
@@ -73,10 +61,30 @@ struct Parts<'a> {
     head: &'a ObjectHead,
     /// The byte of the object that is the first of the file.
     from: u64,
-    path: &'a Path,
+    target: &'a Arc<Target>,
 }
 
 impl Parts<'_> {
+    async fn fetch_all(self, window: &Range<u64>, plan: Plan, incoming: Incoming, retry: Retry<'_>) -> Result<Filled> {
+        let mut ranges = cut(window, plan);
+        let mut fetching = FuturesUnordered::new();
+        fetching.extend(ranges.next().map(|first| self.fetch(first, Some(incoming), retry, None)));
+        loop {
+            // One part needs no permit, so that every download gets on.
+            while fetching.len() < AT_ONCE
+                && let Ok(permit) = may_fetch_another(self.wanted, fetching.is_empty())
+                && let Some(range) = ranges.next()
+            {
+                fetching.push(self.fetch(range, None, self.wanted.engine.retries.start(), permit));
+            }
+            match fetching.try_next().await? {
+                Some(Filled::Whole) => {}
+                Some(Filled::RangesIgnored) => return Ok(Filled::RangesIgnored),
+                None => return Ok(Filled::Whole),
+            }
+        }
+    }
+
     async fn fetch(
         self,
         range: Range<u64>,
@@ -84,8 +92,8 @@ impl Parts<'_> {
         mut retry: Retry<'_>,
         _permit: Option<SemaphorePermit<'_>>,
     ) -> Result<Filled> {
-        let (path, offset) = (self.path.to_owned(), range.start - self.from);
-        let open = move || FileWriter::open_at(&path, offset);
+        let (target, offset) = (Arc::clone(self.target), range.start - self.from);
+        let open = move || target.writer_at(offset);
         let mut pieces = Pieces::new(self.wanted.directory, range.end - range.start, open.clone());
         let filled = self.wanted.fill(&mut pieces, self.head, range.end, first, &mut retry, !WHOLE_WILL_DO).await?;
         let attempts = retry.attempts();

@@ -1,6 +1,9 @@
 //! Bytes on their way into a file, in pieces.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -38,6 +41,8 @@ pub(super) struct Pieces<F> {
     expected: u64,
     gathered: Vec<Bytes>,
     gathered_len: usize,
+    /// The file, while nothing is written to it.
+    file: Option<F>,
     /// The last write; ends with the file when it is done.
     writing: Option<BoxFuture<'static, Result<F>>>,
 }
@@ -54,6 +59,7 @@ impl<F: Append> Pieces<F> {
             expected: length,
             gathered: Vec::new(),
             gathered_len: 0,
+            file: None,
             writing: None,
         }
     }
@@ -76,7 +82,8 @@ impl<F: Append> Pieces<F> {
     }
 
     async fn flush(&mut self) -> Result<()> {
-        let file = self.settle().await?;
+        self.settle().await?;
+        let file = self.file.take();
         let chunks = std::mem::take(&mut self.gathered);
         self.gathered_len = 0;
         let open = Arc::clone(&self.open);
@@ -92,11 +99,29 @@ impl<F: Append> Pieces<F> {
     }
 
     /// Waits for the write under way.
-    async fn settle(&mut self) -> Result<Option<F>> {
-        match self.writing.take() {
-            None => Ok(None),
-            Some(writing) => writing.await.map(Some),
+    pub(super) async fn settle(&mut self) -> Result<()> {
+        poll_fn(|cx| self.poll_settled(cx)).await
+    }
+
+    fn poll_settled(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        if let Some(writing) = &mut self.writing {
+            let written = ready!(writing.as_mut().poll(cx));
+            self.writing = None;
+            self.file = Some(written?);
         }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Waits for `other`, and no longer when the write under way fails.
+    pub(super) async fn unless_failed<T>(&mut self, other: impl Future<Output = T>) -> Result<T> {
+        let mut other = pin!(other);
+        poll_fn(|cx| {
+            if let Poll::Ready(Err(error)) = self.poll_settled(cx) {
+                return Poll::Ready(Err(error));
+            }
+            other.as_mut().poll(cx).map(Ok)
+        })
+        .await
     }
 
     /// Hands what is left to `end`, with the file if one was made before. `end` blocks.
@@ -104,8 +129,30 @@ impl<F: Append> Pieces<F> {
         mut self,
         end: impl FnOnce(Option<F>, &[Bytes]) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let file = self.settle().await?;
-        let Self { directory, gathered, .. } = self;
+        self.settle().await?;
+        let Self { directory, gathered, file, .. } = self;
         directory.run(move || end(file, &gathered)).await
     }
+}
+
+impl Pieces<PartFile> {
+    /// Ends when nothing of them is left on the disk.
+    pub(super) async fn discard(mut self) {
+        // A write that fails has removed the file.
+        if self.settle().await.is_ok()
+            && let Some(file) = self.file.take()
+        {
+            discard(&self.directory, file).await;
+        }
+    }
+}
+
+/// Ends when the file is removed.
+pub(super) async fn discard(directory: &Directory, file: PartFile) {
+    let removed = directory.run(move || {
+        file.remove();
+        Ok(())
+    });
+    // When the runtime shuts down, it is dropped.
+    let _ = removed.await;
 }

@@ -1,0 +1,184 @@
+//! The files of a scope, while they are written and when they are whole.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
+
+use bytes::Bytes;
+
+use super::writer::{FileWriter, Target};
+use super::{Directory, closed, disk_error, io_error};
+use crate::blocking::blocking;
+use crate::error::Result;
+
+/// A finished file. Dropping it removes the file, unless it was kept.
+#[derive(Debug)]
+pub(crate) struct FileLease {
+    path: PathBuf,
+    size: u64,
+    owned: AtomicBool,
+    directory: Arc<Directory>,
+}
+
+/// A file that is being written, under a name that no object shows. Dropping it removes the file; when a write fails, the
+/// file is removed before that is reported.
+#[derive(Debug)]
+pub(crate) struct PartFile {
+    writer: FileWriter,
+    lease: FileLease,
+    target: Arc<Target>,
+    finished: PathBuf,
+}
+
+/// Above it, the space of a removed file takes long enough to free that an async thread must not do it.
+const REMOVED_INLINE: u64 = 8 * 1024 * 1024;
+
+impl PartFile {
+    /// A new file that gets the name `finished` in the end. Blocks.
+    pub(super) fn create(directory: &Arc<Directory>, target: Target, finished: PathBuf) -> Result<Self> {
+        let target = Arc::new(target);
+        let writer = target.create()?;
+        let lease = FileLease {
+            path: target.path().to_owned(),
+            size: target.size(),
+            owned: AtomicBool::new(true),
+            directory: Arc::clone(directory),
+        };
+        Ok(Self { writer, lease, target, finished })
+    }
+
+    /// Writes at the end. Blocks.
+    pub(crate) fn append(&mut self, chunks: &[Bytes]) -> Result<()> {
+        self.writer.append(chunks).inspect_err(|_| self.lease.remove())
+    }
+
+    /// For writers of its parts.
+    pub(crate) fn target(&self) -> &Arc<Target> {
+        &self.target
+    }
+
+    /// Gives the file its own name when it is whole. Blocks.
+    pub(crate) fn finish(mut self) -> Result<FileLease> {
+        match self.check_and_rename() {
+            Ok(()) => Ok(self.lease),
+            Err(error) => {
+                self.remove();
+                Err(error)
+            }
+        }
+    }
+
+    fn check_and_rename(&mut self) -> Result<()> {
+        let Self { writer, lease, target, finished } = self;
+        writer.check_whole()?;
+        if lease.path == *finished {
+            return Ok(());
+        }
+        // A name that appears while the directory is being removed would keep it from going.
+        let temp = lease.directory.temp.read().unwrap_or_else(PoisonError::into_inner);
+        if temp.is_none() {
+            return Err(closed());
+        }
+        fs::rename(&lease.path, &*finished).map_err(|error| target.failed("rename", error))?;
+        lease.path.clone_from(finished);
+        Ok(())
+    }
+
+    /// Removes the file now; dropping it may do so a moment later. Blocks.
+    pub(crate) fn remove(mut self) {
+        self.lease.remove();
+    }
+}
+
+impl FileLease {
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// In bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Leaves the file to the scope.
+    pub(crate) fn keep(&self) {
+        self.owned.store(false, Ordering::Relaxed);
+    }
+
+    /// The bytes of the file, or what `convert` makes of them, which blocks.
+    pub(crate) async fn read<T: Send + 'static>(
+        self: &Arc<Self>,
+        convert: impl FnOnce(Vec<u8>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let lease = Arc::clone(self);
+        blocking(move || {
+            let bytes = fs::read(&lease.path).map_err(|error| io_error("could not read", &lease.path, error))?;
+            convert(bytes)
+        })
+        .await
+    }
+
+    /// Moves the file to `destination`, or copies it while others hold it. A file that is there is replaced, at once and whole.
+    pub(crate) async fn persist(self: Arc<Self>, destination: PathBuf) -> Result<()> {
+        blocking(move || {
+            let failed = |lease: &Self, error| {
+                let (source, size) = (lease.path.display(), lease.size);
+                disk_error(
+                    format!("could not persist the {size} bytes of {source} to {}", destination.display()),
+                    error,
+                )
+            };
+            match Arc::try_unwrap(self) {
+                Ok(only) => match fs::rename(&only.path, &destination) {
+                    Ok(()) => {
+                        only.keep();
+                        Ok(())
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                        copy(&only.path, &destination).map_err(|error| failed(&only, error))
+                    }
+                    Err(error) => Err(failed(&only, error)),
+                },
+                Err(shared) => copy(&shared.path, &destination).map_err(|error| failed(&shared, error)),
+            }
+        })
+        .await
+    }
+
+    /// A failure leaves the file to the directory's end, which removes it again.
+    fn remove(&mut self) {
+        if std::mem::replace(self.owned.get_mut(), false) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl Drop for FileLease {
+    fn drop(&mut self) {
+        if !*self.owned.get_mut() {
+            return;
+        }
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) if self.size > REMOVED_INLINE => {
+                let path = std::mem::take(&mut self.path);
+                let directory = Arc::clone(&self.directory);
+                runtime.spawn_blocking(move || {
+                    let _ = fs::remove_file(path);
+                    drop(directory);
+                });
+            }
+            _ => self.remove(),
+        }
+    }
+}
+
+/// Copies by way of a temporary neighbour, so that `destination` is never half a file.
+fn copy(source: &Path, destination: &Path) -> io::Result<()> {
+    let parent = destination.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut neighbour = tempfile::NamedTempFile::new_in(parent)?;
+    io::copy(&mut File::open(source)?, neighbour.as_file_mut())?;
+    neighbour.persist(destination)?;
+    Ok(())
+}
