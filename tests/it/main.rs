@@ -22,6 +22,7 @@ mod deletes;
 mod directories;
 #[cfg(target_os = "linux")]
 mod disk;
+mod downloads;
 mod embedded;
 mod environment;
 mod fault_table;
