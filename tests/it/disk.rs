@@ -8,8 +8,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use s3flow::testing::{Fault, LoggedRequest, Operation};
-use s3flow::{Error, ErrorKind, S3, S3Object};
+use s3flow::testing::{Fault, Finish, LoggedRequest, Operation, S3Server};
+use s3flow::{Error, ErrorKind, RetryPolicy, S3, S3Object};
 use tokio::process::Command;
 
 use crate::shell::names;
@@ -71,7 +71,10 @@ struct Small {
 
 impl Small {
     async fn new(disk: PathBuf) -> Self {
-        let fixture = Fixture::new().await;
+        Self::of(disk, Fixture::new().await)
+    }
+
+    fn of(disk: PathBuf, fixture: Fixture) -> Self {
         fixture.server.put_object("bucket", "small", "small");
         let s3 = fixture.client.s3().s3root("s3://bucket").tmproot(&disk).build().unwrap();
         Self { fixture, s3, disk }
@@ -206,7 +209,7 @@ async fn one_stream_that_fills_the_disk_ends_and_is_not_tried_again() {
     small.get_small().await;
 }
 
-/// The write that fails is noticed while nothing comes, and while the rest would be asked for.
+/// The write that fails is noticed while nothing comes, and before the rest is asked for.
 #[tokio::test]
 async fn a_full_disk_ends_a_transfer_that_waits_for_the_network() {
     let test = "a_full_disk_ends_a_transfer_that_waits_for_the_network";
@@ -215,10 +218,8 @@ async fn a_full_disk_ends_a_transfer_that_waits_for_the_network() {
     small.put("k", 4 * MIB);
     small.used().await;
     small.fill(512 * KIB as u64);
-    // The first piece is being written when nothing comes any more.
-    let (piece, half) = (MIB as u64, 3 * MIB as u64 / 2);
-    let faults = [Fault::stall_after(half), Fault::close_after(half), Fault::close_after(piece)];
-    for (tries, fault) in (1..).zip(faults) {
+    let half = 3 * MIB as u64 / 2;
+    for (tries, fault) in [(1, Fault::stall_after(half)), (2, Fault::close_after(half))] {
         let fault = small.fixture.server.inject(fault.key("k").operation(Operation::GetObject));
         let error = small.fails("k").await;
         assert_full(&error);
@@ -226,12 +227,43 @@ async fn a_full_disk_ends_a_transfer_that_waits_for_the_network() {
         assert_eq!((fault.applied(), small.gets()), (1, tries), "{error}");
         small.nothing_left().await;
     }
-    // Neither does a body that cannot be continued: without an ETag the whole object would be asked for again.
-    small.fixture.server.inject(Fault::without_header("ETag").key("k"));
-    small.fixture.server.inject(Fault::close_after(piece).key("k"));
-    assert_full(&small.fails("k").await);
-    assert_eq!(small.gets(), 4);
-    small.nothing_left().await;
+}
+
+/// The only thread for files is busy, so that the body ends long before the first piece of it fails to be written.
+#[test]
+fn the_rest_of_a_body_is_not_asked_for_before_it_is_known_that_the_beginning_was_written() {
+    let test = "the_rest_of_a_body_is_not_asked_for_before_it_is_known_that_the_beginning_was_written";
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        let Some(disk) = prepared(test, MOUNT).await else { return };
+        let server = S3Server::start().await.unwrap();
+        let policy = RetryPolicy::default().first_wait(Duration::from_millis(1)).longest_wait(Duration::from_millis(1));
+        let client = server.client_builder().retry_policy(policy).build().unwrap();
+        let small = Small::of(disk, Fixture::with_client(server, client));
+        small.put("k", 4 * MIB);
+        small.used().await;
+        small.fill(512 * KIB as u64);
+        // Without an ETag, the whole object would be asked for again.
+        for with_etag in [true, false] {
+            small.fixture.server.clear_log();
+            if !with_etag {
+                small.fixture.server.inject(Fault::without_header("ETag").key("k"));
+            }
+            small.fixture.server.inject(Fault::close_after(3 * MIB as u64 / 2).key("k"));
+            let (go_on, busy) = std::sync::mpsc::channel::<()>();
+            let busy = tokio::task::spawn_blocking(move || busy.recv());
+            let get = tokio::spawn(small.s3.get("k").into_future());
+            small.fixture.wait_until(|log| log.iter().any(|request| request.finish() == Some(Finish::Cut))).await;
+            let second = small.fixture.server.wait_until(|log| log.len() > 1);
+            let asked_again = tokio::time::timeout(Duration::from_millis(500), second).await.is_ok();
+            go_on.send(()).unwrap();
+            busy.await.unwrap().unwrap();
+            let error = in_time("the get ends", get).await.unwrap().unwrap_err();
+            assert_full(&error);
+            assert_eq!((asked_again, small.gets(), error.attempts()), (false, 1, 1), "{error}");
+            small.nothing_left().await;
+        }
+    });
 }
 
 #[tokio::test]
