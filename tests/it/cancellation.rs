@@ -48,6 +48,7 @@ const CASES: &[Case] = cases! {
     copy_in_parts: |s3| s3.copy("huge", "new").await.unwrap();
     delete: |s3| s3.delete("d/0").await.unwrap();
     delete_many: |s3| s3.delete_many((0..10).map(|n| format!("d/{n}"))).await.unwrap();
+    abandoned_uploads: |s3| s3.abandoned_uploads([""], Duration::ZERO).abort(true).await.unwrap();
     info: |s3| s3.info("small").await.unwrap();
     info_many: |s3| s3.info_many((0..10).map(|n| format!("d/{n}"))).await.unwrap();
     exists: |s3| s3.exists("nothing").await.unwrap();
@@ -259,6 +260,7 @@ dropped_everywhere! {
     copy_in_parts
     delete
     delete_many
+    abandoned_uploads
     info
     info_many
     exists

@@ -19,9 +19,19 @@ const LARGE: usize = (20 << 20) + 1;
 const RETRIES: usize = 2;
 const IDLE: Duration = Duration::from_millis(250);
 
-/// Which request of which operation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Column {
+macro_rules! columns {
+    ($($(#[$doc:meta])* $column:ident,)*) => {
+        /// Which request of which operation.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        enum Column {
+            $($(#[$doc])* $column,)*
+        }
+
+        const COLUMNS: &[Column] = &[$(Column::$column),*];
+    };
+}
+
+columns! {
     GetSmall,
     /// Whose headers say that it is large.
     GetLargeFirst,
@@ -42,24 +52,6 @@ enum Column {
 }
 
 use Column::*;
-
-const COLUMNS: [Column; 15] = [
-    GetSmall,
-    GetLargeFirst,
-    GetLargePart,
-    GetRange,
-    PutSmall,
-    MultipartCreate,
-    MultipartPart,
-    MultipartComplete,
-    PutStreamPart,
-    PutAbsent,
-    Info,
-    ListFirst,
-    ListNext,
-    DeleteMany,
-    Copy,
-];
 
 const GETS: &[Column] = &[GetSmall, GetLargeFirst, GetLargePart, GetRange];
 const LISTS: &[Column] = &[ListFirst, ListNext];
@@ -309,7 +301,7 @@ async fn check(row: &Row, column: Column) -> bool {
 async fn check_all(rows: &[Row]) {
     let (mut cells, mut wrong) = (0, 0);
     for row in rows {
-        for column in COLUMNS {
+        for &column in COLUMNS {
             // The others are of interest too; each panic has been printed.
             match AssertUnwindSafe(check(row, column)).catch_unwind().await {
                 Ok(checked) => cells += usize::from(checked),
