@@ -27,7 +27,9 @@ const MIB: usize = 1024 * KIB;
 
 /// The directory to work in, in the process that has made it so by the commands of `prepare`; `None` in the process that has
 /// started that one for this test, when it has passed there.
-async fn prepared(test: &str, prepare: &str) -> Option<PathBuf> {
+///
+/// The test is the one that `here` is a closure of: the name of its type has the test's.
+async fn prepared<F: Fn()>(_here: F, prepare: &str) -> Option<PathBuf> {
     if let Some(disk) = std::env::var_os(DISK) {
         return Some(disk.into());
     }
@@ -38,23 +40,19 @@ async fn prepared(test: &str, prepare: &str) -> Option<PathBuf> {
         unshare.env(DISK, directory.path()).kill_on_drop(true).stdin(Stdio::null());
         unshare
     };
-    match unshared(MOUNT, &[]).output().await {
-        Ok(output) if output.status.success() => {}
-        Ok(output) => {
-            eprintln!(
-                "not tested, for no disk can be mounted here: {}",
-                String::from_utf8_lossy(&output.stderr).trim()
-            );
-            return None;
-        }
-        Err(error) => {
-            eprintln!("not tested, for there is no unshare: {error}");
-            return None;
-        }
+    let refused = match unshared(MOUNT, &[]).output().await {
+        Ok(output) if output.status.success() => None,
+        Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        Err(error) => Some(error.to_string()),
+    };
+    if let Some(reason) = refused {
+        eprintln!("not tested, for no disk can be mounted here: {reason}");
+        return None;
     }
     let itself = std::env::current_exe().unwrap();
-    let name = format!("disk::{test}");
-    let arguments = [itself.to_str().unwrap(), "--exact", &name, "--nocapture"];
+    let name = std::any::type_name::<F>().replace("::{{closure}}", "");
+    let name = name.strip_prefix("it::").unwrap();
+    let arguments = [itself.to_str().unwrap(), "--exact", name, "--nocapture"];
     let ran = unshared(&format!(r#"{prepare} && exec "$@""#), &arguments).output();
     let ran = tokio::time::timeout(Duration::from_secs(60), ran).await.expect("the process hangs").unwrap();
     let (stdout, stderr) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
@@ -166,8 +164,7 @@ fn assert_full(error: &Error) {
 
 #[tokio::test]
 async fn a_small_object_on_a_full_disk_is_one_request_and_no_file_and_fits_when_there_is_room() {
-    let test = "a_small_object_on_a_full_disk_is_one_request_and_no_file_and_fits_when_there_is_room";
-    let Some(disk) = prepared(test, MOUNT).await else { return };
+    let Some(disk) = prepared(|| (), MOUNT).await else { return };
     let small = Small::new(disk).await;
     small.put("k", 100 * KIB);
     small.used().await;
@@ -194,8 +191,7 @@ async fn a_small_object_on_a_full_disk_is_one_request_and_no_file_and_fits_when_
 
 #[tokio::test]
 async fn one_stream_that_fills_the_disk_ends_and_is_not_tried_again() {
-    let test = "one_stream_that_fills_the_disk_ends_and_is_not_tried_again";
-    let Some(disk) = prepared(test, MOUNT).await else { return };
+    let Some(disk) = prepared(|| (), MOUNT).await else { return };
     let small = Small::new(disk).await;
     small.put("k", 12 * MIB);
     for tries in 1..=3 {
@@ -212,8 +208,7 @@ async fn one_stream_that_fills_the_disk_ends_and_is_not_tried_again() {
 /// The write that fails is noticed while nothing comes, and before the rest is asked for.
 #[tokio::test]
 async fn a_full_disk_ends_a_transfer_that_waits_for_the_network() {
-    let test = "a_full_disk_ends_a_transfer_that_waits_for_the_network";
-    let Some(disk) = prepared(test, MOUNT).await else { return };
+    let Some(disk) = prepared(|| (), MOUNT).await else { return };
     let small = Small::new(disk).await;
     small.put("k", 4 * MIB);
     small.used().await;
@@ -232,10 +227,9 @@ async fn a_full_disk_ends_a_transfer_that_waits_for_the_network() {
 /// The only thread for files is busy, so that the body ends long before the first piece of it fails to be written.
 #[test]
 fn the_rest_of_a_body_is_not_asked_for_before_it_is_known_that_the_beginning_was_written() {
-    let test = "the_rest_of_a_body_is_not_asked_for_before_it_is_known_that_the_beginning_was_written";
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
     runtime.block_on(async {
-        let Some(disk) = prepared(test, MOUNT).await else { return };
+        let Some(disk) = prepared(|| (), MOUNT).await else { return };
         let server = S3Server::start().await.unwrap();
         let policy = RetryPolicy::default().first_wait(Duration::from_millis(1)).longest_wait(Duration::from_millis(1));
         let client = server.client_builder().retry_policy(policy).build().unwrap();
@@ -268,8 +262,7 @@ fn the_rest_of_a_body_is_not_asked_for_before_it_is_known_that_the_beginning_was
 
 #[tokio::test]
 async fn parts_that_fill_the_disk_end_together_and_give_their_permits_back() {
-    let test = "parts_that_fill_the_disk_end_together_and_give_their_permits_back";
-    let Some(disk) = prepared(test, MOUNT).await else { return };
+    let Some(disk) = prepared(|| (), MOUNT).await else { return };
     let small = Small::new(disk).await;
     small.put("k", 64 * MIB);
     small.used().await;
@@ -299,8 +292,7 @@ async fn parts_that_fill_the_disk_end_together_and_give_their_permits_back() {
 
 #[tokio::test]
 async fn the_others_of_a_batch_go_on_when_one_object_does_not_fit() {
-    let test = "the_others_of_a_batch_go_on_when_one_object_does_not_fit";
-    let Some(disk) = prepared(test, MOUNT).await else { return };
+    let Some(disk) = prepared(|| (), MOUNT).await else { return };
     let small = Small::new(disk).await;
     small.put("large", 20 * MIB);
     small.put("medium", 12 * MIB);
@@ -326,8 +318,7 @@ async fn the_others_of_a_batch_go_on_when_one_object_does_not_fit() {
 
 #[tokio::test]
 async fn a_tmproot_without_room_for_a_directory_is_found_out_before_anything_is_sent() {
-    let test = "a_tmproot_without_room_for_a_directory_is_found_out_before_anything_is_sent";
-    let Some(disk) = prepared(test, MOUNT).await else { return };
+    let Some(disk) = prepared(|| (), MOUNT).await else { return };
     let small = Small::new(disk).await;
     small.fill(0);
     for _ in 0..3 {
@@ -343,8 +334,7 @@ async fn a_tmproot_without_room_for_a_directory_is_found_out_before_anything_is_
 
 #[tokio::test]
 async fn a_read_only_disk_is_an_io_error_until_it_can_be_written_again() {
-    let test = "a_read_only_disk_is_an_io_error_until_it_can_be_written_again";
-    let Some(disk) = prepared(test, MOUNT).await else { return };
+    let Some(disk) = prepared(|| (), MOUNT).await else { return };
     let small = Small::new(disk).await;
     let (one_stream, by_parts) = (12 * MIB, 20 * MIB);
     small.put("one stream", one_stream);
@@ -381,8 +371,7 @@ async fn a_read_only_disk_is_an_io_error_until_it_can_be_written_again() {
 
 #[tokio::test]
 async fn a_file_longer_than_the_process_may_write_is_an_io_error() {
-    let test = "a_file_longer_than_the_process_may_write_is_an_io_error";
-    let Some(disk) = prepared(test, LIMIT).await else { return };
+    let Some(disk) = prepared(|| (), LIMIT).await else { return };
     let small = Small::new(disk).await;
     for (key, size) in [("one piece", 1 << 20 | 1), ("one stream", 4 << 20), ("by parts", 20 << 20)] {
         small.put(key, size);
@@ -401,8 +390,7 @@ async fn a_file_longer_than_the_process_may_write_is_an_io_error() {
 
 #[tokio::test]
 async fn what_does_not_fit_where_it_is_persisted_leaves_the_destination_as_it_was() {
-    let test = "what_does_not_fit_where_it_is_persisted_leaves_the_destination_as_it_was";
-    let Some(disk) = prepared(test, MOUNT).await else { return };
+    let Some(disk) = prepared(|| (), MOUNT).await else { return };
     let small = Small::new(disk).await;
     small.put("k", 4 * MIB);
     small.fill(1 << 20);
