@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use s3flow::testing::{Fault, Finish, Operation, S3Server};
+use s3flow::testing::{Fault, Finish, LoggedRequest, Operation, S3Server};
 use s3flow::{ErrorKind, S3GetObject, S3Object};
 
 use crate::support::{Fixture, count, poll_once};
@@ -203,11 +203,11 @@ async fn a_dropped_stream_stops_its_tasks_and_leaves_no_file() {
     assert!(poll_once(&mut objects).await.is_pending());
     fixture.wait_until(|log| log.len() == 18).await;
     drop(objects);
-    // The stalled answers hold their connections: these end because the client lets go.
-    fixture.connections_end(0).await;
-    let log = fixture.server.log();
-    let gone = log.iter().filter(|request| request.finish() == Some(Finish::ClientGone)).count();
-    assert_eq!((log.len(), gone), (18, 8), "{log:?}");
+    // The stalled answers hold their connections: these end because the client lets go. One that it has idle may stay.
+    let gone =
+        |log: &[LoggedRequest]| log.iter().filter(|request| request.finish() == Some(Finish::ClientGone)).count();
+    fixture.wait_until(|log| gone(log) == 8).await;
+    assert_eq!(fixture.server.log().len(), 18);
     assert_eq!(fixture.files(), 0);
 }
 
