@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
+use futures::FutureExt as _;
+use tokio_util::future::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -77,11 +79,14 @@ impl Scope {
     }
 
     /// Runs `operation` unless and until the scope is closed.
-    pub(crate) async fn unless_closed<T>(&self, operation: impl Future<Output = Result<T>>) -> Result<T> {
-        match self.running.track_future(self.closed.run_until_cancelled(operation)).await {
-            Some(result) => result,
-            None => Err(closed()),
-        }
+    ///
+    /// No `async fn`: that would hold the operation twice, as it was given and as it is awaited.
+    pub(crate) fn unless_closed<T>(
+        &self,
+        operation: impl Future<Output = Result<T>>,
+    ) -> impl Future<Output = Result<T>> {
+        let running = self.running.track_future(operation.with_cancellation_token(&self.closed));
+        running.map(|done| done.unwrap_or_else(|| Err(closed())))
     }
 
     /// The directory, made if this is its first use.

@@ -7,6 +7,9 @@ mod wait;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
+use futures::future::Either;
+
 use self::budget::Budget;
 pub use self::budget::RetryBudget;
 pub use self::policy::RetryPolicy;
@@ -112,27 +115,36 @@ impl InARow {
 
 impl Retry<'_> {
     /// Makes an attempt, whose requests share what is left until the deadline.
-    pub(crate) async fn attempt<T, E>(&mut self, attempt: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    pub(crate) fn attempt<T, E>(
+        &mut self,
+        attempt: impl Future<Output = Result<T, E>>,
+    ) -> impl Future<Output = Result<T, E>> {
         self.unread = None;
-        self.go_on(attempt).await
+        self.go_on(attempt)
     }
 
     /// Goes on with the body of the answer that the last attempt ended with.
-    pub(crate) async fn go_on<T, E>(&mut self, attempt: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-        let done = match self.shared.policy.deadline {
+    ///
+    /// No `async fn`: that would hold the attempt twice, as it was given and as it is awaited.
+    pub(crate) fn go_on<T, E>(
+        &mut self,
+        attempt: impl Future<Output = Result<T, E>>,
+    ) -> impl Future<Output = Result<T, E>> {
+        let attempted = match self.shared.policy.deadline {
             Some(deadline) => {
                 let left = deadline.saturating_sub(self.idle);
-                let Attempted { done, idle, unread } = store::within(left, self.unread.take(), attempt).await;
-                self.idle += idle;
-                self.unread = unread;
-                done
+                Either::Left(store::within(left, self.unread.take(), attempt))
             }
-            None => attempt.await,
+            None => Either::Right(attempt.map(|done| Attempted { done, idle: Duration::ZERO, unread: None })),
         };
-        if done.is_ok() {
-            self.shared.refund();
-        }
-        done
+        attempted.map(|Attempted { done, idle, unread }| {
+            self.idle += idle;
+            self.unread = unread;
+            if done.is_ok() {
+                self.shared.refund();
+            }
+            done
+        })
     }
 
     /// Returns when it is time for another attempt.

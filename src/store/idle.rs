@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use http::Extensions;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
@@ -47,22 +48,24 @@ pub(crate) struct Attempted<T> {
 
 /// Makes an attempt of which no request goes on without a byte moving when, since the first of them, `limit` is over. One that
 /// goes on with an `unread` answer begins with its body.
-pub(crate) async fn within<T>(
+pub(crate) fn within<T>(
     limit: Duration,
     unread: Option<Unread>,
     attempt: impl Future<Output = T>,
-) -> Attempted<T> {
+) -> impl Future<Output = Attempted<T>> {
     let requests = unread.map_or_else(Requests::default, |Unread(connection)| Requests {
         since: Some(Instant::now()),
         connection: Some(connection),
     });
     let current = Arc::new(Attempt { limit, requests: Mutex::new(requests) });
-    let done = ATTEMPT.scope(Arc::clone(&current), attempt).await;
-    let Requests { since, connection } =
-        std::mem::take(&mut *current.requests.lock().unwrap_or_else(PoisonError::into_inner));
-    let idle_since =
-        since.map(|since| connection.as_ref().and_then(Traffic::of).map_or(since, |traffic| traffic.idle_since(since)));
-    Attempted { done, idle: idle_since.map_or(Duration::ZERO, |since| since.elapsed()), unread: connection.map(Unread) }
+    ATTEMPT.scope(Arc::clone(&current), attempt).map(move |done| {
+        let Requests { since, connection } =
+            std::mem::take(&mut *current.requests.lock().unwrap_or_else(PoisonError::into_inner));
+        let idle_since = since
+            .map(|since| connection.as_ref().and_then(Traffic::of).map_or(since, |traffic| traffic.idle_since(since)));
+        let idle = idle_since.map_or(Duration::ZERO, |since| since.elapsed());
+        Attempted { done, idle, unread: connection.map(Unread) }
+    })
 }
 
 /// One request's share of an attempt.
