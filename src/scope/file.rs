@@ -60,6 +60,10 @@ impl PartFile {
     }
 
     /// Gives the file its own name when it is whole. Blocks.
+    ///
+    /// Nothing is synced: the file ends with the process or before it, so that no loss of power can leave half of one to be
+    /// read, and a sync would cost a wait for the disk for each file. File systems reserve the space when they take the bytes;
+    /// one over a network may fail later, and then the file reads as it was left.
     pub(crate) fn finish(mut self) -> Result<FileLease> {
         match self.check_and_rename() {
             Ok(()) => Ok(self.lease),

@@ -87,15 +87,20 @@ impl FileWriter {
         Ok(())
     }
 
-    /// Whether the file is as long as it is to be, whoever wrote it. Blocks.
+    /// Whether all of the file was written, and it is as long as it is to be. Its length alone would not show a hole between
+    /// two writers. Blocks.
     pub(super) fn check_whole(&self) -> Result<()> {
-        let Target { path, size, .. } = &*self.target;
+        let Target { path, size, written } = &*self.target;
         let metadata = self.file.metadata().map_err(|error| io_error("could not look at", path, error))?;
-        if metadata.len() != *size {
-            let problem = format!("{} has {} bytes in place of {size}", path.display(), metadata.len());
-            return Err(Error::new(ErrorKind::Io, problem));
-        }
-        Ok(())
+        let written = written.load(Ordering::Relaxed);
+        let problem = if metadata.len() != *size {
+            format!("{} has {} bytes in place of {size}", path.display(), metadata.len())
+        } else if written != *size {
+            format!("{} is not whole: {written} of {size} bytes were written", path.display())
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(ErrorKind::Io, problem))
     }
 }
 
@@ -128,6 +133,20 @@ mod tests {
         assert!(
             target.failed("rename", io::ErrorKind::NotFound.into()).to_string().ends_with("9 of 9 bytes were written")
         );
+    }
+
+    #[test]
+    fn a_file_of_the_right_length_with_a_hole_is_not_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let target = target(directory.path().join("f"), 9);
+        let mut first = target.create().unwrap();
+        first.append(&["1234".into()]).unwrap();
+        target.writer_at(8).unwrap().append(&["9".into()]).unwrap();
+        let error = first.check_whole().unwrap_err();
+        assert!(error.kind() == ErrorKind::Io, "{error}");
+        assert!(error.to_string().ends_with("/f is not whole: 5 of 9 bytes were written"), "{error}");
+        first.append(&["5678".into()]).unwrap();
+        first.check_whole().unwrap();
     }
 
     /// The kernel's own errors: of a device that is always full, and of a page that is not there.

@@ -484,6 +484,45 @@ async fn a_directory_that_is_removed_during_a_download_leaves_no_object_that_loo
     assert_eq!(fixture.server.log().len(), 2);
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn a_directory_that_is_removed_while_parts_are_written_leaves_no_object_that_looks_whole() {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let fixture = Fixture::new().await;
+    fixture.server.put_object("bucket", "small", "small");
+    fixture.server.put_object("bucket", "k", vec![7; 24 * MIB]);
+    let directory = directory_of(&fixture).await;
+    for part in [8, 16] {
+        fixture.server.inject(Fault::close_after(7 * MIB as u64).key("k").first_byte(part * MIB as u64));
+    }
+    fixture.server.hold();
+    let get = tokio::spawn(fixture.s3.get("k").into_future());
+    // The first part, the two others, and the rest of each of these, which stays out.
+    for arrived in [1, 3] {
+        fixture.wait_until(|log| log.len() == arrived).await;
+        fixture.server.release();
+        fixture.server.hold();
+    }
+    fixture.wait_until(|log| log.len() == 5).await;
+    let names = names(&directory);
+    let name = names.iter().find(|name| name.ends_with(".part")).unwrap();
+    let written = || std::fs::metadata(directory.join(name)).unwrap().blocks() * 512;
+    in_time("all parts are opened and written to", async {
+        while written() < 18 * MIB as u64 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+    std::fs::remove_dir_all(&directory).unwrap();
+    fixture.server.release();
+    let error = in_time("the get ends", get).await.unwrap().unwrap_err();
+    let text = error.to_string();
+    assert!(error.kind() == ErrorKind::Io && text.contains("could not rename"), "{text}");
+    assert!(text.contains(": 25165824 of 25165824 bytes were written") && error.attempts() == 1, "{text}");
+    assert_eq!(fixture.server.log().len(), 5);
+}
+
 #[tokio::test]
 async fn a_tmproot_that_is_missing_is_named_before_anything_is_sent_and_used_once_it_is_there() {
     let fixture = Fixture::new().await;

@@ -35,7 +35,8 @@ pub(super) async fn download(wanted: Wanted<'_>, begun: Begun<'_>, plan: Plan) -
         discard(wanted.directory, file).await;
         return filled.map(|_| None);
     }
-    let file = wanted.directory.run(move || file.finish()).await?;
+    let finished = wanted.directory.run(move || file.finish()).await;
+    let file = finished.map_err(|error| error.with_attempts(attempts))?;
     Ok(Some(Downloaded { head, offset: window.start, file }))
 }
 
