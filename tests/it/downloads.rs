@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use s3flow::testing::{Fault, LoggedRequest, Operation, S3Server};
+use s3flow::testing::{Fault, Finish, LoggedRequest, Operation, S3Server};
 use s3flow::{CustomerKey, ErrorKind, S3GetObject};
 
 use crate::cases::uploads::patterned;
@@ -145,8 +145,16 @@ async fn a_server_that_ignores_ranges_sends_a_large_object_in_one_stream() {
     fixture.server.inject(Fault::ignore_range().times(usize::MAX));
     let object = fixture.s3.get("large").await.unwrap();
     assert!(object.blob().await.unwrap() == bytes);
+    let log = fixture.server.log();
+    // The first, a try of each other part at most, and the one that serves.
+    assert!(log.len() <= 4, "{}", log.len());
+    let whole = log.iter().filter(|request| request.finish() == Some(Finish::Sent) && range(request).is_none()).count();
+    assert_eq!(whole, 1, "sent to its end once");
+
+    fixture.server.clear_log();
     let part = fixture.s3.get(S3GetObject::new("large").offset(5)).await.unwrap();
     assert!(part.blob().await.unwrap() == bytes[5..]);
+    assert_eq!(fixture.server.log().len(), 1, "the first answer has shown it");
 }
 
 #[tokio::test]
