@@ -67,7 +67,7 @@ pub enum ErrorKind {
     Timeout,
     /// The server could not be reached, or connections to it broke, on every attempt.
     Network,
-    /// The object was replaced while it was read.
+    /// The object is not that of `if_match`, or was replaced while it was read; or a file changed while it was uploaded.
     Changed,
     /// The scope was closed.
     Closed,
@@ -196,8 +196,8 @@ impl Error {
         self.kind() == ErrorKind::AccessDenied
     }
 
-    /// Whether the same call may succeed later: the failure was one of the network or of the server, and the attempts of
-    /// this call were used up.
+    /// Whether the same call may succeed later: the failure was one of the network or of the server, and the attempts, the
+    /// deadline or the retry budget of this call were used up.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         self.0.retryable

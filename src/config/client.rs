@@ -172,7 +172,7 @@ impl ClientBuilder {
     /// not known, grow as it gets longer. With it, all parts of a value but the last have this size, as some services want it
     /// (Cloudflare's R2), those of a stream too: it may have 10,000 of them, which is 48.8 TiB in parts of 5 GiB. Of a file or
     /// of bytes, whose length is known, parts are larger than this where they have to be. A value that is no longer than a part
-    /// is one request, as is any of up to 16 MiB. Of a file or a stream, two parts are in memory, or 48 MiB when that is more.
+    /// is one request, as is any of known length up to 16 MiB. Of a file or a stream, two parts are in memory, or 48 MiB when that is more.
     pub fn part_size(mut self, bytes: u64) -> Self {
         self.part_size = Some(bytes);
         self

@@ -14,7 +14,7 @@ use tokio_util::io::ReaderStream;
 /// Made from `&str`, `String`, `&[u8]`, `Vec<u8>` or [`Bytes`]; from a path ([`Path`], [`PathBuf`], or
 /// [`file`](Self::file)); or from what is read while it is stored: [`reader`](Self::reader) and [`stream`](Self::stream).
 ///
-/// A value of up to 16 MiB is one request. A larger one is a multipart upload in parts of 8 MiB, or larger ones when 10,000 could
+/// A value of up to 16 MiB whose length is known is one request, and so is a shorter stream than a part. A larger one is a multipart upload in parts of 8 MiB, or larger ones when 10,000 could
 /// not hold it: up to 48.8 TiB. No more than 48 MiB of a file, a reader or a stream are in memory, or two parts where these are
 /// longer than 16 MiB: from 160 GB on of a file, and beyond the first 15 GiB of a reader or a stream, whose length is not known.
 /// Parts of those have 8 MiB at first, and never more than 1/250 of what came before; 10,000 of them hold 25.9 TiB. For more,
