@@ -69,6 +69,8 @@ pub enum ErrorKind {
     Network,
     /// The object is not that of `if_match`, or was replaced while it was read; or a file changed while it was uploaded.
     Changed,
+    /// Bytes are not those that were sent or stored: their checksum is another.
+    Integrity,
     /// The scope was closed.
     Closed,
     /// A local file could not be made, read, written or moved.

@@ -19,6 +19,8 @@ pub(crate) struct Failure {
     pub(crate) status: Option<StatusCode>,
     /// S3's error code, such as `NoSuchKey`.
     pub(crate) code: Option<String>,
+    /// Whether the answer broke off before a code of it was there: another attempt may tell it.
+    pub(crate) lost_code: bool,
     pub(crate) message: String,
     pub(crate) request_id: Option<String>,
     pub(crate) retry_after: Option<Duration>,
@@ -64,6 +66,7 @@ impl Failure {
             kind,
             status: None,
             code: None,
+            lost_code: false,
             message: message.into(),
             request_id: None,
             retry_after: None,
@@ -124,6 +127,7 @@ impl Failure {
             kind: FailureKind::Answer,
             status: Some(status),
             code: document.code,
+            lost_code: false,
             message,
             request_id: text("x-amz-request-id").or(document.request_id),
             retry_after: retry_after(headers),
@@ -187,6 +191,10 @@ impl Failure {
             }
             FailureKind::Answer => {}
         }
+        // These two stand for too much: an object or its bucket that is missing, a wrong request or a late one.
+        if self.lost_code && matches!(self.status, Some(StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND)) {
+            return Retryability::Transient;
+        }
         let by_code = self.code.as_deref().and_then(Retryability::of_code);
         by_code.unwrap_or_else(|| self.status.map_or(Retryability::Permanent, Retryability::of_status))
     }
@@ -214,7 +222,11 @@ impl Retryability {
             | "PriorRequestNotComplete"
             | "InternalError"
             | "ConditionalRequestConflict"
-            | "OperationAborted" => Some(Self::Transient),
+            | "OperationAborted"
+            // What came is not what was sent.
+            | "BadDigest"
+            | "XAmzContentChecksumMismatch"
+            | "XAmzContentSHA256Mismatch" => Some(Self::Transient),
             _ => None,
         }
     }
@@ -265,6 +277,9 @@ impl Failure {
             Some("KeyTooLongError") => return ErrorKind::InvalidUrl,
             Some("MetadataTooLarge" | "EntityTooLarge" | "InvalidObjectState") => return ErrorKind::InvalidObject,
             Some("NotImplemented") => return ErrorKind::Unsupported,
+            Some("BadDigest" | "XAmzContentChecksumMismatch" | "XAmzContentSHA256Mismatch") => {
+                return ErrorKind::Integrity;
+            }
             Some("PreconditionFailed") => return ErrorKind::Changed,
             // HTTP 404, and no word about the object.
             Some("NoSuchUpload") => return ErrorKind::Other,

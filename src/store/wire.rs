@@ -129,8 +129,10 @@ impl Wire {
                 }
                 continue;
             }
-            let text = if request.method == Method::HEAD { Bytes::new() } else { read_error(body).await };
-            let failure = Failure::from_answer(parts.status, &parts.headers, &text);
+            let (text, whole) =
+                if request.method == Method::HEAD { (Bytes::new(), true) } else { read_error(body).await };
+            let mut failure = Failure::from_answer(parts.status, &parts.headers, &text);
+            failure.lost_code = !whole && failure.code.is_none();
             if failure.is_code("NoSuchKey") {
                 bucket.seen.store(true, Ordering::Relaxed);
             }
@@ -285,16 +287,23 @@ async fn check_success(
     }
 }
 
-/// The body of an error answer, as far as it comes: the status alone says what failed.
-async fn read_error(mut body: HttpResponseBody) -> Bytes {
+/// The body of an error answer, as far as it comes, and whether nothing broke it off: the status alone says that it failed.
+async fn read_error(mut body: HttpResponseBody) -> (Bytes, bool) {
     let mut text = BytesMut::new();
+    let mut whole = true;
     while text.len() < MAX_ERROR_BODY
-        && let Some(Ok(frame)) = body.frame().await
+        && let Some(frame) = body.frame().await
     {
-        text.extend(frame.into_data());
+        match frame {
+            Ok(frame) => text.extend(frame.into_data()),
+            Err(_) => {
+                whole = false;
+                break;
+            }
+        }
     }
     text.truncate(MAX_ERROR_BODY);
-    text.freeze()
+    (text.freeze(), whole)
 }
 
 /// At most `limit` bytes of a body, and whether that was all.

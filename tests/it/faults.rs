@@ -396,3 +396,14 @@ async fn a_length_that_the_body_overrides_does_not_cut_the_object() {
     let s3 = client.s3().s3root("s3://bucket").tmproot(fixture.tmproot.path()).build().unwrap();
     assert_eq!(s3.get("k").await.unwrap_err().kind(), ErrorKind::Unsupported);
 }
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_before_it_says_what_is_missing_is_asked_for_again() {
+    let fixture = Fixture::new().await;
+    let urls = fixture.scope().build().unwrap();
+    for (url, kind) in [("s3://bucket/none", ErrorKind::NotFound), ("s3://none/k", ErrorKind::NoSuchBucket)] {
+        let injected = fixture.server.inject(Fault::close_after(0).operation(Operation::GetObject).times(1));
+        let error = urls.get(url).await.unwrap_err();
+        assert_eq!((error.kind(), error.attempts(), injected.applied()), (kind, 2, 1), "{error}");
+    }
+}
