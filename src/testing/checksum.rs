@@ -116,6 +116,11 @@ impl Checksum {
         hasher.finish()
     }
 
+    /// Whether it is the one that a completion expects of the object.
+    pub(super) fn check_expected(&self, headers: &HeaderMap) -> Result<(), Failure> {
+        Expected::of(headers).verify(self, headers, &HeaderMap::new())
+    }
+
     pub(super) fn element(&self) -> &'static str {
         self.algorithm.element()
     }

@@ -16,6 +16,13 @@ pub(super) struct Content {
 static ZEROS: [u8; 1024 * 1024] = [0; 1024 * 1024];
 
 impl Content {
+    /// The same with every bit of a byte inverted, if there is such a byte.
+    pub(super) fn inverted(&self, offset: u64) -> Option<Self> {
+        let byte = self.slice(offset..offset.checked_add(1).filter(|end| *end <= self.len())?).to_bytes();
+        let inverted = Self::from(Bytes::from(vec![!byte[0]]));
+        Some(Self::concat([&self.slice(0..offset), &inverted, &self.slice(offset + 1..self.len())]))
+    }
+
     pub(super) fn concat<'a>(contents: impl IntoIterator<Item = &'a Content>) -> Self {
         let mut whole = Self::default();
         for content in contents {

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use s3s::dto::CompletedMultipartUpload;
 use s3s::xml::{Deserialize as _, Deserializer};
 
@@ -85,7 +85,10 @@ impl Service {
     }
 
     pub(super) async fn complete_multipart_upload(&self, request: &Request, body: Incoming) -> Result<Answer, Failure> {
-        let document = body.document(&request.headers).await?;
+        // A checksum in its headers is the object's and not the document's.
+        let of_document = request.headers.iter().filter(|(name, _)| !name.as_str().starts_with("x-amz-checksum-"));
+        let of_document: HeaderMap = of_document.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let document = body.document(&of_document).await?;
         let bucket = self.bucket(request)?;
         let condition = self.complete_condition(request)?;
         let malformed = |_| Failure::malformed_xml();
@@ -98,7 +101,8 @@ impl Service {
             }
         }
         let key = request.call.key();
-        let object = bucket.complete(key, upload_id(request), &parts, &condition, self.clock.moment())?;
+        let object =
+            bucket.complete(key, upload_id(request), &parts, &condition, &request.headers, self.clock.moment())?;
         let mut xml = Xml::new("CompleteMultipartUploadResult");
         let location = format!("{}/{}/{}", self.endpoint, request.call.bucket(), url_encode(key).replace('+', "%20"));
         xml.element("Location", &location);

@@ -106,6 +106,12 @@ impl S3Server {
         Some(self.service.store.find(bucket)?.get(key)?.content.to_bytes())
     }
 
+    /// Inverts every bit of a byte of an object where it is stored, as a disk might: ETag, checksum and time stay. `false` when
+    /// there is no such byte.
+    pub fn corrupt_object(&self, bucket: &str, key: &str, offset: u64) -> bool {
+        self.service.store.find(bucket).is_some_and(|bucket| bucket.damage(key, |content| content.inverted(offset)))
+    }
+
     /// Removes an object. `false` when there was none.
     pub fn remove_object(&self, bucket: &str, key: &str) -> bool {
         self.service.store.find(bucket).is_some_and(|bucket| bucket.remove(key))

@@ -6,7 +6,7 @@ use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 
 use super::answer::Failure;
 use super::checksum::{Checksum, Plan};
@@ -229,13 +229,23 @@ impl Bucket {
         Ok(())
     }
 
-    /// Makes an object of the parts named, each by number and ETag.
+    /// Puts another content in the place of an object's, with nothing else changed.
+    pub(super) fn damage(&self, key: &str, damage: impl FnOnce(&Content) -> Option<Content>) -> bool {
+        let mut contents = lock(&self.contents);
+        let Some(object) = contents.objects.get_mut(key) else { return false };
+        let Some(content) = damage(&object.content) else { return false };
+        *object = Arc::new(Object { content, ..Object::clone(object) });
+        true
+    }
+
+    /// Makes an object of the parts named, each by number and ETag, if its checksum is the `expected` one.
     pub(super) fn complete(
         &self,
         key: &str,
         id: &str,
         named: &[(u16, String)],
         condition: &WriteCondition,
+        expected: &HeaderMap,
         now: Moment,
     ) -> Result<Arc<Object>, Failure> {
         let upload = self.upload(key, id)?;
@@ -243,6 +253,9 @@ impl Bucket {
         let content = Content::concat(parts.iter().map(|part| &part.content));
         let checksum =
             (!content.is_discarded()).then(|| upload.plan.complete(&content, parts.iter().map(|part| &part.content)));
+        if let Some(checksum) = &checksum {
+            checksum.check_expected(expected)?;
+        }
         let digests: Vec<u8> = parts.iter().flat_map(|part| part.digest).collect();
         let digest = md5(&Content::from(bytes::Bytes::from(digests)));
         let etag = format!("{}-{}\"", quoted(&digest).trim_end_matches('"'), parts.len());

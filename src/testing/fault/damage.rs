@@ -51,11 +51,7 @@ impl Damage {
                 let extra = Bytes::from(vec![b'+'; usize::try_from(bytes).ok()?]);
                 (bytes > 0 && may_have_body(call, answer)).then(|| Content::concat([body, &extra.into()]))
             }
-            Self::Invert { offset } => {
-                let byte = body.slice(offset..offset.checked_add(1).filter(|end| *end <= body.len())?).to_bytes();
-                let inverted = Content::from(Bytes::from(vec![!byte[0]]));
-                Some(Content::concat([&body.slice(0..offset), &inverted, &body.slice(offset + 1..body.len())]))
-            }
+            Self::Invert { offset } => body.inverted(offset),
             Self::Garbage => is_document(call, answer).then(|| GARBAGE.to_owned().into()),
             Self::CutDocument { bytes } => {
                 (is_document(call, answer) && bytes < body.len()).then(|| body.slice(0..bytes))
