@@ -7,6 +7,7 @@
 mod abandoned;
 mod address;
 mod blocking;
+mod checksum;
 mod config;
 mod encryption;
 mod error;
@@ -28,6 +29,7 @@ pub mod testing;
 mod transfer;
 
 pub use crate::abandoned::AbandonedUpload;
+pub use crate::checksum::{ChecksumAlgorithm, Verification, Verified};
 pub use crate::config::{ClientBuilder, Credentials, S3Builder};
 pub use crate::encryption::{CustomerKey, Encryption, KmsKey};
 pub use crate::error::{Error, ErrorKind, Result};

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::address::Address;
+use crate::checksum::Verified;
 use crate::error::{Error, ErrorKind, Result};
 use crate::metadata;
 use crate::scope::FileLease;
@@ -48,13 +49,14 @@ struct Facts {
     etag: Option<String>,
     last_modified: Option<SystemTime>,
     version_id: Option<String>,
+    verified: Option<Verified>,
     info: Option<Info>,
 }
 
 impl Facts {
     fn unknown(address: Address) -> Self {
         let url = address.location.url();
-        Self { address, url, size: None, etag: None, last_modified: None, version_id: None, info: None }
+        Self { address, url, size: None, etag: None, last_modified: None, version_id: None, verified: None, info: None }
     }
 }
 
@@ -102,6 +104,7 @@ impl S3Object {
         head: ObjectHead,
         range: Option<RangeInfo>,
         file: Option<FileLease>,
+        verified: Option<Verified>,
     ) -> Self {
         let ObjectHead {
             size,
@@ -114,10 +117,12 @@ impl S3Object {
             encryption,
             version_id,
             write_id: _,
+            checksum: _,
         } = head;
         let metadata = attributes.as_deref().and_then(metadata::decode);
         let info = range.map(|range| Info { content_type, metadata, encryption, range });
-        let facts = Facts { size: Some(size), etag, last_modified, version_id, info, ..Facts::unknown(address) };
+        let facts =
+            Facts { size: Some(size), etag, last_modified, version_id, verified, info, ..Facts::unknown(address) };
         Self { index, facts: Arc::new(facts), file: file.map(Arc::new) }
     }
 
@@ -220,6 +225,25 @@ impl S3Object {
     #[must_use]
     pub fn version_id(&self) -> Option<&str> {
         self.facts.version_id.as_deref()
+    }
+
+    /// What all bytes of this download were compared with, as they came; a difference is
+    /// [`ErrorKind::Integrity`](crate::ErrorKind::Integrity) and no object. `None` when nothing was: of a range, for S3 stores checksums of whole
+    /// objects; when the object has none, or one that is made of those of its parts; when the service does not tell; when
+    /// [`Verification`](crate::Verification) is off; and when nothing was downloaded.
+    ///
+    /// ```
+    /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
+    /// let object = s3.get("model.bin").await?;
+    /// if object.verified().is_none() {
+    ///     eprintln!("{} has no checksum", object.url());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn verified(&self) -> Option<Verified> {
+        self.facts.verified
     }
 
     /// Which input of the operation this belongs to, counted from 0.

@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use crate::abandoned::AbandonedUpload;
 use crate::address::Root;
 use crate::blocking::Workers;
+use crate::checksum::Integrity;
 use crate::config::{ClientBuilder, RunSettings, S3Builder};
 use crate::encryption::Encryption;
 use crate::error::Result;
@@ -50,6 +51,7 @@ pub(crate) struct ClientParts {
     pub(crate) runs: RunSettings,
     pub(crate) workers: Arc<Workers>,
     pub(crate) extra_parts: Arc<Semaphore>,
+    pub(crate) integrity: Integrity,
 }
 
 impl Client {
@@ -93,12 +95,14 @@ impl fmt::Debug for Client {
             runs,
             workers: _,
             extra_parts: _,
+            integrity,
         } = &*self.parts;
         f.debug_struct("Client")
             .field("store", store)
             .field("retry_policy", retries.policy())
             .field("concurrency", concurrency)
             .field("part_size", part_size)
+            .field("integrity", integrity)
             .field("encryption", encryption)
             .field("tmproot", tmproot)
             .field("runs", runs)
@@ -162,13 +166,14 @@ impl S3 {
         concurrency: usize,
         part_size: Option<u64>,
     ) -> Self {
-        let ClientParts { store, retries, workers, extra_parts, .. } = client.parts();
+        let ClientParts { store, retries, workers, extra_parts, integrity, .. } = client.parts();
         let scope = Arc::new(Scope::new(tmproot, Arc::clone(workers)));
         let engine = Engine {
             store: store.clone(),
             retries: retries.clone(),
             aborts: scope.aborts().clone(),
             extra_parts: Arc::clone(extra_parts),
+            integrity: *integrity,
         };
         Self { inner: Arc::new(Inner { client, root, scope, engine, encryption, concurrency, part_size }) }
     }

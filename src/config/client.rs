@@ -14,6 +14,7 @@ use super::metaflow::read_small;
 use super::run::RunSettings;
 use super::{checked_concurrency, checked_part_size};
 use crate::blocking::Workers;
+use crate::checksum::{ChecksumAlgorithm, Integrity, Verification};
 use crate::encryption::Encryption;
 use crate::error::{Error, ErrorKind, Result};
 use crate::retry::{METAFLOW_RETRY_COUNT, METAFLOW_TRANSIENT_RETRY_COUNT, Retries, RetryPolicy};
@@ -23,6 +24,8 @@ use crate::transfer::EXTRA_PARTS;
 
 /// Metaflow's `S3_WORKER_COUNT`.
 const DEFAULT_CONCURRENCY: usize = 64;
+/// What was damaged on its way comes whole the next time; what is damaged where it is stored never does.
+const REDOWNLOADS: u32 = 1;
 const DEFAULT_REGION: &str = "us-east-1";
 
 /// Makes a [`Client`].
@@ -45,6 +48,9 @@ const DEFAULT_REGION: &str = "us-east-1";
 /// | [`retry_policy`](Self::retry_policy) | `METAFLOW_S3_RETRY_COUNT`, `METAFLOW_S3_TRANSIENT_RETRY_COUNT`: the numbers of [`RetryPolicy::metaflow`] | 7, 20 |
 /// | [`retries`](Self::retries) | | the policy's |
 /// | [`part_size`](Self::part_size) | | 8 MiB, growing with the value |
+/// | [`checksum`](Self::checksum) | `AWS_REQUEST_CHECKSUM_CALCULATION` | CRC64NVME |
+/// | [`verification`](Self::verification) | `AWS_RESPONSE_CHECKSUM_VALIDATION` | checksums |
+/// | [`redownloads`](Self::redownloads) | | 1 |
 /// | [`connect_timeout`](Self::connect_timeout) | | 5 s |
 /// | [`idle_timeout`](Self::idle_timeout) | | 30 s |
 /// | [`tls_roots`](Self::tls_roots) | `METAFLOW_S3_VERIFY_CERTIFICATE`; `SSL_CERT_FILE`, `SSL_CERT_DIR` | the platform's |
@@ -95,6 +101,9 @@ pub struct ClientBuilder {
     retry_policy: Option<RetryPolicy>,
     retries: Option<u32>,
     part_size: Option<u64>,
+    checksum: Option<Option<ChecksumAlgorithm>>,
+    verification: Option<Verification>,
+    redownloads: Option<u32>,
     connect_timeout: Option<Duration>,
     idle_timeout: Option<Duration>,
     tls_roots: Option<TlsRoots>,
@@ -175,6 +184,41 @@ impl ClientBuilder {
     /// is one request, as is any of known length up to 16 MiB. Of a file or a stream, two parts are in memory, or 48 MiB when that is more.
     pub fn part_size(mut self, bytes: u64) -> Self {
         self.part_size = Some(bytes);
+        self
+    }
+
+    /// The checksum that is sent with each value and stored with its object; `None` for none. The server refuses bytes that it
+    /// does not fit, and they are sent again. Of a value in parts, each part has one, and the whole has one that is made of them.
+    /// A service that does not take checksums gets none.
+    ///
+    /// When this is not called, `AWS_REQUEST_CHECKSUM_CALCULATION` may be `when_required`, for none, or `when_supported`, as in
+    /// [AWS's SDKs](https://docs.aws.amazon.com/sdkref/latest/guide/feature-dataintegrity.html).
+    ///
+    /// ```
+    /// # fn main() -> s3flow::Result<()> {
+    /// use s3flow::{ChecksumAlgorithm, Client};
+    ///
+    /// let client = Client::builder().checksum(ChecksumAlgorithm::Sha256).build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn checksum(mut self, algorithm: impl Into<Option<ChecksumAlgorithm>>) -> Self {
+        self.checksum = Some(algorithm.into());
+        self
+    }
+
+    /// What downloads are compared with; [`S3Object::verified`](crate::S3Object::verified) tells what one was.
+    ///
+    /// When this is not called, `AWS_RESPONSE_CHECKSUM_VALIDATION` may be `when_required`, for nothing, or `when_supported`.
+    pub fn verification(mut self, verification: Verification) -> Self {
+        self.verification = Some(verification);
+        self
+    }
+
+    /// How often a download begins anew when its bytes are not those of the object's checksum, before it is an
+    /// [`Integrity`](ErrorKind::Integrity) error.
+    pub fn redownloads(mut self, times: u32) -> Self {
+        self.redownloads = Some(times);
         self
     }
 
@@ -306,6 +350,18 @@ impl ClientBuilder {
             (policy, Some(retries)) => policy.unwrap_or_default().retries(retries),
         };
         policy.check().map_err(|problem| Error::new(ErrorKind::Config, format!("the retry_policy's {problem}")))?;
+        let integrity = Integrity {
+            algorithm: match self.checksum {
+                Some(algorithm) => algorithm,
+                None => checksums(environment, "AWS_REQUEST_CHECKSUM_CALCULATION")?.then(ChecksumAlgorithm::default),
+            },
+            verification: match self.verification {
+                Some(verification) => verification,
+                None if checksums(environment, "AWS_RESPONSE_CHECKSUM_VALIDATION")? => Verification::default(),
+                None => Verification::Off,
+            },
+            redownloads: self.redownloads.unwrap_or(REDOWNLOADS),
+        };
         let tmproot = match self.tmproot {
             Some(directory) => directory,
             None => environment
@@ -322,7 +378,18 @@ impl ClientBuilder {
             runs: RunSettings::read(self.datatools_s3root, environment)?,
             workers: Workers::new(),
             extra_parts: Arc::new(Semaphore::new(EXTRA_PARTS)),
+            integrity,
         }))
+    }
+}
+
+/// Whether AWS's variables ask for checksums where nothing requires them.
+fn checksums(environment: &Environment, name: &'static str) -> Result<bool> {
+    let Some(setting) = environment.first(&[name])? else { return Ok(true) };
+    match setting.value.to_ascii_lowercase().as_str() {
+        "when_supported" => Ok(true),
+        "when_required" => Ok(false),
+        _ => Err(setting.invalid("which is neither when_supported nor when_required")),
     }
 }
 

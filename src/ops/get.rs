@@ -27,7 +27,8 @@ use crate::transfer::{self, Downloaded};
 /// [`Throttled`](crate::ErrorKind::Throttled) after the attempts are used up; [`Io`](crate::ErrorKind::Io) and
 /// [`InsufficientDiskSpace`](crate::ErrorKind::InsufficientDiskSpace) when the file cannot be written;
 /// [`Closed`](crate::ErrorKind::Closed) after [`S3::close`]; [`Config`](crate::ErrorKind::Config) when no credentials are
-/// found; [`Unsupported`](crate::ErrorKind::Unsupported) when the answer is not one of S3; and
+/// found; [`Unsupported`](crate::ErrorKind::Unsupported) when the answer is not one of S3;
+/// [`Integrity`](crate::ErrorKind::Integrity) when the bytes are not those of the object's checksum; and
 /// [`Other`](crate::ErrorKind::Other).
 ///
 /// # Cancel safety
@@ -102,9 +103,9 @@ pub(super) async fn get(s3: S3, index: usize, object: S3GetObject, settings: Set
         transfer::download(s3.engine(), &address.location, options, &directory).await
     };
     match s3.scope().unless_closed(download).await {
-        Ok(Downloaded { head, offset, file }) => {
+        Ok(Downloaded { head, offset, file, verified }) => {
             let range = settings.return_info.then(|| RangeInfo::new(head.size, offset, file.size()));
-            Ok(S3Object::found(index, address, head, range, Some(file)))
+            Ok(S3Object::found(index, address, head, range, Some(file), verified))
         }
         Err(error) if error.is_not_found() && settings.return_missing => Ok(S3Object::missing(index, address)),
         Err(error) => Err(error.with_operation("get", Some(address.location.url()))),

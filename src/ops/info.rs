@@ -61,7 +61,7 @@ async fn info(s3: S3, index: usize, object: S3GetObject, return_missing: bool) -
     match s3.scope().unless_closed(head(&s3, &object, &address)).await {
         Ok(head) => {
             let range = RangeInfo::new(head.size, 0, head.size);
-            Ok(S3Object::found(index, address, head, Some(range), None))
+            Ok(S3Object::found(index, address, head, Some(range), None, None))
         }
         Err(error) if error.is_not_found() && return_missing => Ok(S3Object::missing(index, address)),
         Err(error) => Err(error.with_operation("info", Some(address.location.url()))),

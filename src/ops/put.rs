@@ -177,6 +177,7 @@ fn prepare(s3: &S3, object: S3PutObject) -> Result<Prepared> {
     let named = |error: Error| error.with_operation("put", Some(address.location.url()));
     let value = value.ok_or_else(|| named(Error::new(ErrorKind::InvalidObject, "the object has no value")))?.0;
     let headers = ObjectHeaders::new(&properties, s3.encryption()).map_err(named)?;
+    let headers = headers.with_checksum(s3.engine().integrity.algorithm);
     Ok(Prepared { address, headers, value })
 }
 

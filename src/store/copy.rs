@@ -50,7 +50,8 @@ impl Store {
         destination: &Location,
         headers: &ObjectHeaders,
     ) -> Result<MultipartUpload, Failure> {
-        let options = ReadOptions { range: None, if_match: source.if_match, customer_key: source.customer_key };
+        let options =
+            ReadOptions { if_match: source.if_match, customer_key: source.customer_key, ..ReadOptions::default() };
         let (described, _) =
             self.send_for(source.location, Method::HEAD, String::new(), options.to_headers()?, Bytes::new()).await?;
         let mut kept = properties(&described);
@@ -78,7 +79,7 @@ impl Store {
         request.insert(SOURCE_RANGE, super::value(&SOURCE_RANGE, &bytes)?);
         let query = upload.part_query(number);
         let (_, document) = self.send_for(&upload.location, Method::PUT, query, request, Bytes::new()).await?;
-        Ok(UploadedPart { number, etag: element(&document, b"CopyPartResult", b"ETag")? })
+        Ok(UploadedPart { number, etag: element(&document, b"CopyPartResult", b"ETag")?, checksum: None })
     }
 }
 

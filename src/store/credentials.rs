@@ -485,7 +485,10 @@ mod tests {
                 if code.is_empty() {
                     store.head(&location, Default::default()).await.unwrap();
                 } else {
-                    store.put(&location, &ObjectHeaders::default(), None, Bytes::from_static(b"x")).await.unwrap();
+                    store
+                        .put(&location, &ObjectHeaders::default(), None, Bytes::from_static(b"x"), None)
+                        .await
+                        .unwrap();
                 }
                 assert_eq!(sent.load(Ordering::SeqCst), requests, "{code}");
             }

@@ -5,7 +5,9 @@ use base64::prelude::BASE64_STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use md5::{Digest as _, Md5};
 
+use super::checksum::CHECKSUM_MODE;
 use super::{ByteRange, keys};
+use crate::checksum::ChecksumAlgorithm;
 use crate::encryption::{CustomerKey, Encryption, KmsKey};
 use crate::error::{Error, ErrorKind, Result};
 use crate::metadata;
@@ -47,6 +49,7 @@ pub(crate) struct ObjectHeaders {
     encryption: HeaderMap,
     customer_key: Option<CustomerKey>,
     write_id: Option<WriteId>,
+    checksum: Option<ChecksumAlgorithm>,
 }
 
 /// What tells the object of one write from that of any other.
@@ -69,6 +72,8 @@ pub(crate) struct ReadOptions<'a> {
     /// Fails with 412 when the object's ETag is another.
     pub(crate) if_match: Option<&'a str>,
     pub(crate) customer_key: Option<&'a CustomerKey>,
+    /// Whether the answer is to tell the checksum that is stored with the object.
+    pub(crate) checksum: bool,
 }
 
 impl ObjectHeaders {
@@ -129,7 +134,7 @@ impl ObjectHeaders {
 
     /// The same encryption, and nothing else stored with the object.
     pub(crate) fn only_encryption(&self) -> Self {
-        Self { properties: HeaderMap::new(), write_id: None, ..self.clone() }
+        Self { properties: HeaderMap::new(), write_id: None, checksum: None, ..self.clone() }
     }
 
     /// With an id of the write, where the metadata leaves room for it.
@@ -140,6 +145,15 @@ impl ObjectHeaders {
 
     pub(crate) fn write_id(&self) -> Option<&WriteId> {
         self.write_id.as_ref()
+    }
+
+    /// With a checksum that is sent along and stored.
+    pub(crate) fn with_checksum(self, checksum: Option<ChecksumAlgorithm>) -> Self {
+        Self { checksum, ..self }
+    }
+
+    pub(crate) fn checksum(&self) -> Option<ChecksumAlgorithm> {
+        self.checksum
     }
 
     /// What reads of the object need.
@@ -220,7 +234,7 @@ impl WriteCondition {
 
 impl ReadOptions<'_> {
     pub(super) fn to_headers(self) -> Result<HeaderMap, super::Failure> {
-        let Self { range, if_match, customer_key: key } = self;
+        let Self { range, if_match, customer_key: key, checksum } = self;
         let mut headers = HeaderMap::new();
         if let Some(key) = key {
             headers = customer_key(&CUSTOMER_KEY, key);
@@ -230,6 +244,9 @@ impl ReadOptions<'_> {
         }
         if let Some(etag) = if_match {
             headers.insert(header::IF_MATCH, super::value(&header::IF_MATCH, etag)?);
+        }
+        if checksum {
+            headers.insert(CHECKSUM_MODE, HeaderValue::from_static("ENABLED"));
         }
         Ok(headers)
     }

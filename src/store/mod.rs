@@ -3,6 +3,7 @@
 //! The only module that names `object_store`. It knows nothing of files, of retries, or of what a missing object means to
 //! the caller.
 
+mod checksum;
 mod clock;
 mod content_range;
 mod copy;
@@ -28,7 +29,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -60,6 +61,7 @@ pub(crate) use self::transport::{CaCertificates, TransportConfig};
 pub(crate) use self::uploads::{ListedUpload, UploadMarker, UploadsPage};
 use self::wire::{Bucket, BucketService, RequestHeaders, ResponseHead, Wire};
 use crate::address::Location;
+use crate::checksum::Checksum;
 
 /// How a store is reached.
 #[derive(Debug)]
@@ -84,6 +86,8 @@ struct BucketStore {
     objects: AmazonS3,
     write_conditions: Arc<WriteConditions>,
     lacks_delete_objects: AtomicBool,
+    /// Whether the service takes checksums, once that was seen.
+    takes_checksums: OnceLock<bool>,
 }
 
 /// Which conditions of writes the service of a bucket was found to keep. What the places stand for is the finder's business.
@@ -125,6 +129,8 @@ pub(crate) struct ObjectHead {
     pub(crate) version_id: Option<String>,
     /// Of the write that stored it, if it was one of ours with an id.
     pub(crate) write_id: Option<String>,
+    /// Of the whole object, when it was asked for.
+    pub(crate) checksum: Option<Checksum>,
 }
 
 /// What the answer to a put says of the new object.
@@ -184,34 +190,26 @@ impl Store {
         Ok((ObjectHead::read(&response)?, result.into_stream().map_err(Failure::from_store).boxed()))
     }
 
-    /// PutObject.
+    /// PutObject, with a `checksum` of the body unless the service takes none.
     pub(crate) async fn put(
         &self,
         location: &Location,
         object: &ObjectHeaders,
         condition: Option<&WriteCondition>,
         body: Bytes,
+        checksum: Option<&Checksum>,
     ) -> Result<Stored, Failure> {
         let store = self.bucket(location.bucket())?;
         let mut headers = object.of_object();
         if let Some(condition) = condition {
             condition.insert_into(&mut headers)?;
         }
-        let mut options = PutOptions::default();
-        options.extensions.insert(RequestHeaders(headers));
-        let mut result = store
-            .objects
-            .put_opts(&keys::to_path(location.key()), PutPayload::from_bytes(body), options)
-            .await
-            .map_err(Failure::from_store)?;
-        let ResponseHead { headers, .. } = answered(result.extensions.remove())?;
-        let stored = Stored::read(&headers);
-        if stored.etag.is_none() {
-            // A page that something in between shows with a 200 is no sign that anything is stored.
-            let problem = "an answer without ETag to a put is not one of S3";
-            return Err(Failure::new(FailureKind::Malformed, problem));
-        }
-        Ok(stored)
+        let put = |of_checksum: HeaderMap| {
+            let mut headers = headers.clone();
+            headers.extend(of_checksum);
+            store.put(location, headers, body.clone())
+        };
+        store.with_or_without_checksum(checksum.map(checksum::of_body), put).await.map(|(stored, _)| stored)
     }
 
     /// Whether this is S3 itself, and not a service that is like it.
@@ -285,9 +283,59 @@ impl Store {
             objects,
             write_conditions: Arc::default(),
             lacks_delete_objects: AtomicBool::new(false),
+            takes_checksums: OnceLock::new(),
         });
         let mut buckets = self.buckets.write().unwrap_or_else(PoisonError::into_inner);
         Ok(Arc::clone(buckets.entry(name.to_owned()).or_insert(store)))
+    }
+}
+
+impl BucketStore {
+    async fn put(&self, location: &Location, headers: HeaderMap, body: Bytes) -> Result<Stored, Failure> {
+        let mut options = PutOptions::default();
+        options.extensions.insert(RequestHeaders(headers));
+        let mut result = self
+            .objects
+            .put_opts(&keys::to_path(location.key()), PutPayload::from_bytes(body), options)
+            .await
+            .map_err(Failure::from_store)?;
+        let ResponseHead { headers, .. } = answered(result.extensions.remove())?;
+        let stored = Stored::read(&headers);
+        if stored.etag.is_none() {
+            // A page that something in between shows with a 200 is no sign that anything is stored.
+            let problem = "an answer without ETag to a put is not one of S3";
+            return Err(Failure::new(FailureKind::Malformed, problem));
+        }
+        Ok(stored)
+    }
+
+    /// Sends what may carry these headers of a checksum, and without them when the service does not take them: then for all
+    /// that follows. Tells whether they were taken. A service that has taken one is not doubted again.
+    async fn with_or_without_checksum<T, F>(
+        &self,
+        of_checksum: Option<HeaderMap>,
+        send: impl Fn(HeaderMap) -> F,
+    ) -> Result<(T, bool), Failure>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let taken = self.takes_checksums.get().copied();
+        let Some(of_checksum) = of_checksum.filter(|_| taken != Some(false)) else {
+            return Ok((send(HeaderMap::new()).await?, false));
+        };
+        match send(of_checksum).await {
+            Err(refused) if taken.is_none() && checksum::may_be_unknown(&refused) => {
+                let done = send(HeaderMap::new()).await.map_err(|_| refused.clone())?;
+                let taken = *self.takes_checksums.get_or_init(|| false);
+                tracing::debug!(%refused, taken, "stored without a checksum");
+                Ok((done, false))
+            }
+            done => {
+                let done = done?;
+                self.takes_checksums.get_or_init(|| true);
+                Ok((done, true))
+            }
+        }
     }
 }
 
@@ -381,6 +429,7 @@ impl ObjectHead {
             encryption: text(headers, ENCRYPTION.as_str()),
             version_id: text(headers, VERSION_HEADER),
             write_id: text(headers, WRITE_ID.as_str()),
+            checksum: checksum::of_object(headers),
         })
     }
 }

@@ -9,8 +9,9 @@ use http::{HeaderMap, Method, header};
 use super::failure::{Failure, FailureKind};
 use super::headers::{ObjectHeaders, WriteCondition};
 use super::xml::{self, Problem, Tag};
-use super::{Store, Stored, keys, text};
+use super::{Store, Stored, checksum, keys, text};
 use crate::address::Location;
+use crate::checksum::{Checksum, ChecksumAlgorithm};
 
 /// An upload that was begun and is neither completed nor aborted.
 #[derive(Debug, Clone)]
@@ -18,6 +19,8 @@ pub(crate) struct MultipartUpload {
     pub(crate) location: Location,
     pub(crate) id: String,
     pub(crate) headers: ObjectHeaders,
+    /// Of its parts and the whole, when the service takes one.
+    pub(crate) checksum: Option<ChecksumAlgorithm>,
 }
 
 /// A part that the server has.
@@ -26,6 +29,8 @@ pub(crate) struct UploadedPart {
     /// From 1.
     pub(crate) number: u32,
     pub(crate) etag: String,
+    /// With the length of the part.
+    pub(crate) checksum: Option<(Checksum, u64)>,
 }
 
 impl Store {
@@ -35,7 +40,15 @@ impl Store {
         location: &Location,
         headers: &ObjectHeaders,
     ) -> Result<MultipartUpload, Failure> {
-        self.create_multipart_with(location, headers, headers.of_object()).await
+        let store = self.bucket(location.bucket())?;
+        let create = |of_checksum: HeaderMap| {
+            let mut request = headers.of_object();
+            request.extend(of_checksum);
+            self.create_multipart_with(location, headers, request)
+        };
+        let of_checksum = headers.checksum().map(checksum::of_upload);
+        let (upload, taken) = store.with_or_without_checksum(of_checksum, create).await?;
+        Ok(MultipartUpload { checksum: headers.checksum().filter(|_| taken), ..upload })
     }
 
     /// The upload's parts are sent with `headers`, whatever `request` says of the object.
@@ -47,7 +60,7 @@ impl Store {
     ) -> Result<MultipartUpload, Failure> {
         let (_, document) = self.send_for(location, Method::POST, "uploads=".to_owned(), request, Bytes::new()).await?;
         let id = element(&document, b"InitiateMultipartUploadResult", b"UploadId")?;
-        Ok(MultipartUpload { location: location.clone(), id, headers: headers.clone() })
+        Ok(MultipartUpload { location: location.clone(), id, headers: headers.clone(), checksum: None })
     }
 
     /// UploadPart.
@@ -56,12 +69,16 @@ impl Store {
         upload: &MultipartUpload,
         number: u32,
         body: Bytes,
+        checksum: Option<&Checksum>,
     ) -> Result<UploadedPart, Failure> {
         let query = upload.part_query(number);
-        let (headers, _) = self.send_for(&upload.location, Method::PUT, query, upload.headers.of_part(), body).await?;
+        let mut request = upload.headers.of_part();
+        request.extend(checksum.map(checksum::of_body).unwrap_or_default());
+        let length = body.len() as u64;
+        let (headers, _) = self.send_for(&upload.location, Method::PUT, query, request, body).await?;
         let etag = text(&headers, header::ETAG.as_str())
             .ok_or_else(|| Failure::new(FailureKind::Malformed, "the server did not give the ETag of a part"))?;
-        Ok(UploadedPart { number, etag })
+        Ok(UploadedPart { number, etag, checksum: checksum.map(|checksum| (checksum.clone(), length)) })
     }
 
     /// CompleteMultipartUpload, with `parts` in the order of their numbers.
@@ -75,6 +92,9 @@ impl Store {
         headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/xml"));
         if let Some(condition) = condition {
             condition.insert_into(&mut headers)?;
+        }
+        if let Some(algorithm) = upload.checksum {
+            headers.extend(checksum::of_completion(algorithm, whole(parts).as_ref()));
         }
         let body = completion(parts).into();
         let (headers, document) = self.send_for(&upload.location, Method::POST, upload.query(), headers, body).await?;
@@ -99,11 +119,18 @@ impl MultipartUpload {
     }
 }
 
+/// The checksum of the object, where those of its parts tell it.
+fn whole(parts: &[UploadedPart]) -> Option<Checksum> {
+    let parts: Option<Vec<_>> = parts.iter().map(|part| part.checksum.as_ref()).collect();
+    Checksum::of_parts(parts?.into_iter().map(|(checksum, length)| (checksum, *length)))
+}
+
 fn completion(parts: &[UploadedPart]) -> String {
     let mut document = String::from(r#"<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">"#);
-    for UploadedPart { number, etag } in parts {
+    for UploadedPart { number, etag, checksum } in parts {
         let etag = quick_xml::escape::escape(etag.as_str());
-        document.push_str(&format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>"));
+        let checksum = checksum.as_ref().map(|(checksum, _)| checksum::element(checksum)).unwrap_or_default();
+        document.push_str(&format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag>{checksum}</Part>"));
     }
     document.push_str("</CompleteMultipartUpload>");
     document
@@ -135,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_completion_names_its_parts() {
-        let part = |number: u32| UploadedPart { number, etag: format!("\"e{number}\"") };
+        let part = |number: u32| UploadedPart { number, etag: format!("\"e{number}\""), checksum: None };
         assert_eq!(
             completion(&[part(1), part(2)]),
             "<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\

@@ -57,8 +57,12 @@ impl Store {
 
     /// AbortMultipartUpload. An upload that is gone is no failure.
     pub(crate) async fn abort_listed(&self, location: &Location, id: &str) -> Result<(), Failure> {
-        let upload =
-            MultipartUpload { location: location.clone(), id: id.to_owned(), headers: ObjectHeaders::default() };
+        let upload = MultipartUpload {
+            location: location.clone(),
+            id: id.to_owned(),
+            headers: ObjectHeaders::default(),
+            checksum: None,
+        };
         match self.abort_multipart(&upload).await {
             Err(failure) if failure.is_no_such_upload() => Ok(()),
             aborted => aborted,

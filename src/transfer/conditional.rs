@@ -119,7 +119,7 @@ const NO_ETAG: &str = "\"00000000000000000000000000000000\"";
 impl Probe {
     async fn run(self, absent: bool, write: Write) -> Result<bool> {
         let Self { engine, location, headers } = &self;
-        engine.request(|store| store.put(location, headers, None, Bytes::new())).await?;
+        engine.request(|store| store.put(location, headers, None, Bytes::new(), None)).await?;
         let condition = if absent { WriteCondition::Absent } else { WriteCondition::Matches(NO_ETAG.to_owned()) };
         let kept = match write {
             Write::Put => self.put(&condition).await,
@@ -137,7 +137,7 @@ impl Probe {
     async fn put(&self, condition: &WriteCondition) -> Result<bool> {
         let mut retry = self.engine.retries.start();
         loop {
-            let put = self.engine.store.put(&self.location, &self.headers, Some(condition), Bytes::new());
+            let put = self.engine.store.put(&self.location, &self.headers, Some(condition), Bytes::new(), None);
             match retry.attempt(put).await {
                 Ok(_) => return Ok(false),
                 Err(failure) if failure.is_precondition_failed() => return Ok(true),
@@ -154,7 +154,7 @@ impl Probe {
         let headers = with_id(&self.headers);
         let mut assembly = Assembly::begin(&self.engine, create(&self.location, &headers)).await?;
         let part = |store: Store, upload: Arc<MultipartUpload>| async move {
-            store.upload_part(&upload, 1, Bytes::from_static(b"probe")).await
+            store.upload_part(&upload, 1, Bytes::from_static(b"probe"), None).await
         };
         let handed_over = assembly.send(1, part).await;
         match assembly.end(handed_over, Some(condition)).await {

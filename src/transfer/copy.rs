@@ -51,7 +51,8 @@ pub(crate) async fn copy(
 }
 
 async fn head(engine: &Engine, source: CopySource<'_>) -> Result<ObjectHead> {
-    let options = ReadOptions { range: None, if_match: source.if_match, customer_key: source.customer_key };
+    let options =
+        ReadOptions { if_match: source.if_match, customer_key: source.customer_key, ..ReadOptions::default() };
     engine.request(|store| store.head(source.location, options)).await
 }
 

@@ -204,6 +204,7 @@ mod tests {
             encryption: None,
             version_id: None,
             write_id: None,
+            checksum: None,
         };
         let elapsed = Duration::from_millis(5_500);
         for (modified, since) in [(100, true), (95, true), (94, true), (93, false), (0, false)] {

@@ -15,6 +15,7 @@ use super::single::hex;
 use super::upload::Outcome;
 use super::{Engine, Stopped};
 use crate::blocking::joined;
+use crate::checksum::ChecksumAlgorithm;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{Failure, MultipartUpload, Store, UploadedPart, WriteCondition};
 
@@ -59,6 +60,11 @@ impl Assembly {
             })
         });
         begun.await.unwrap_or_else(|error| Err(joined(error)))
+    }
+
+    /// What its parts are to be sent with.
+    pub(super) fn checksum(&self) -> Option<ChecksumAlgorithm> {
+        self.upload.as_ref().and_then(|upload| upload.checksum)
     }
 
     /// Sends a part in a task of its own, as soon as fewer than `at_once` are on their way. `send` makes the request of each
@@ -246,7 +252,7 @@ mod tests {
 
     #[test]
     fn the_etag_of_parts_is_the_digest_of_their_digests() {
-        let part = |number: u32, etag: &str| UploadedPart { number, etag: format!("\"{etag}\"") };
+        let part = |number: u32, etag: &str| UploadedPart { number, etag: format!("\"{etag}\""), checksum: None };
         let parts = [part(1, "900150983cd24fb0d6963f7d28e17f72"), part(2, "d41d8cd98f00b204e9800998ecf8427e")];
         // printf 900150983cd24fb0d6963f7d28e17f72d41d8cd98f00b204e9800998ecf8427e | xxd -r -p | md5sum
         assert_eq!(composite_etag(&parts).as_deref(), Some("\"fdf1fdf1567f6942ffe1743f1e72301e-2\""));

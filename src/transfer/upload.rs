@@ -10,7 +10,7 @@ use super::multipart::Assembly;
 use super::parts::{PART, Plan};
 use super::single::single;
 use super::source::Reading;
-use super::{Engine, Stopped, with_id};
+use super::{Engine, Stopped, checksum_of, with_id};
 use crate::address::Location;
 use crate::error::{Error, ErrorKind, Result};
 use crate::request::Source;
@@ -128,9 +128,10 @@ async fn hand_over(assembly: &mut Assembly, plan: Plan, reading: &mut Reading, f
         if length.is_none() {
             return Err(too_long(&format!("more than {} bytes", plan.capacity())));
         }
+        let checksum = checksum_of(assembly.checksum(), &body).await?;
         let send = move |store: Store, upload: Arc<MultipartUpload>| {
-            let body = body.clone();
-            async move { store.upload_part(&upload, number, body).await }
+            let (body, checksum) = (body.clone(), checksum.clone());
+            async move { store.upload_part(&upload, number, body, checksum.as_ref()).await }
         };
         assembly.send(plan.at_once(number), send).await?;
     }

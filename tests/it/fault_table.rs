@@ -342,7 +342,9 @@ async fn answers_that_say_what_is_wrong() {
         once("412 after its own success", |_| Fault::precondition_failed_after_success(), No)
             .but(&[PutAbsent], UNHARMED),
         once("416", move |_| status(416, "InvalidRange"), No).but(GETS, Fails(InvalidRange, 1)),
-        once("501", move |_| status(501, "NotImplemented"), Fails(Unsupported, 1)).but(&[DeleteMany], UNHARMED),
+        once("501", move |_| status(501, "NotImplemented"), Fails(Unsupported, 1))
+            .but(&[DeleteMany], UNHARMED)
+            .but(&[PutSmall, MultipartCreate], AGAIN),
         once("301 to another place", |server| Fault::redirect(301, Some(server.endpoint()), None), AGAIN),
         once("307 to another place", |server| Fault::redirect(307, Some(server.endpoint()), None), AGAIN),
     ])

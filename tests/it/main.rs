@@ -27,6 +27,7 @@ mod embedded;
 mod environment;
 mod fault_table;
 mod faults;
+mod integrity;
 mod interop;
 mod killed;
 mod listing;

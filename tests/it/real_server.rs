@@ -31,6 +31,10 @@ fn gaps(server: Option<&str>) -> Gaps {
             keys: &["t\tb", "n\nl"],
             cases: &[
                 ("a_copy_is_of_the_object_that_was_asked_for", "moto 5.2.5 ignores x-amz-copy-source-if-match"),
+                (
+                    "a_value_goes_with_a_checksum_and_is_compared_with_it",
+                    "moto 5.2.5 keeps a checksum only beside x-amz-sdk-checksum-algorithm",
+                ),
                 ("what_a_customers_key_stored_no_other_reads", "moto 5.2.5 checks no customer's key"),
                 ("what_was_begun_just_now_is_not_abandoned", "moto 5.2.5 says that every upload was begun in 2010"),
             ],

@@ -299,7 +299,10 @@ async fn what_is_permanent_is_asked_for_once_by_every_operation() {
                 _ => s3.copy("k", "copy").await.map(drop),
             };
             let requests = count(&fixture.server.log(), operation);
-            assert_eq!(requests, 1, "{status} {code} to {operation:?}");
+            // It may have been the checksum that was refused.
+            let without_checksum =
+                operation == Operation::PutObject && matches!(code, "InvalidArgument" | "NotImplemented");
+            assert_eq!(requests, 1 + usize::from(without_checksum), "{status} {code} to {operation:?}");
         }
     }
 }

@@ -18,6 +18,7 @@ use self::window::first_window;
 use super::parts::{PART, Plan};
 use super::{Engine, Stopped, conditional};
 use crate::address::Location;
+use crate::checksum::{Checksum, Verification, Verified};
 use crate::error::{Error, ErrorKind, Result};
 use crate::retry::Retry;
 use crate::scope::{Directory, FileLease, PartFile};
@@ -31,6 +32,8 @@ pub(crate) struct Downloaded {
     /// The first byte of the object that the file holds.
     pub(crate) offset: u64,
     pub(crate) file: FileLease,
+    /// What all of its bytes were compared with.
+    pub(crate) verified: Option<Verified>,
 }
 
 /// What is longer comes in parts.
@@ -52,6 +55,8 @@ struct Begun<'a> {
     incoming: Incoming,
     /// The bytes of the object that were asked for, cut at its end.
     window: Range<u64>,
+    /// What the bytes are to be compared with.
+    check: Option<Checksum>,
     retry: Retry<'a>,
 }
 
@@ -60,7 +65,8 @@ struct Begun<'a> {
 /// # Errors
 ///
 /// [`ErrorKind::Changed`] when the object was replaced between two requests, or has another ETag than the one asked for;
-/// [`ErrorKind::InvalidRange`] when the range lies outside of the object.
+/// [`ErrorKind::InvalidRange`] when the range lies outside of the object; [`ErrorKind::Integrity`] when the bytes are not those
+/// of the object's checksum, also after it was downloaded anew.
 pub(crate) async fn download(
     engine: &Engine,
     location: &Location,
@@ -68,34 +74,55 @@ pub(crate) async fn download(
     directory: &Arc<Directory>,
 ) -> Result<Downloaded> {
     let wanted = Wanted { engine, location, options, directory };
-    let begun = wanted.begin(engine.retries.start()).await?;
-    let Begun { incoming: Incoming { head, .. }, window, .. } = &begun;
-    let length = window.end - window.start;
-    let begun = match Plan::of(length, PART) {
-        Some(plan) if length > LONGEST_STREAM && strong(head.etag.as_deref()) && heeds(options.range, head) => {
-            match parallel::download(wanted, begun, plan).await? {
-                Some(downloaded) => return Ok(downloaded),
-                // The server sends everything, whatever it is asked for.
-                None => wanted.begin(engine.retries.start()).await?,
+    let mut left = engine.integrity.redownloads;
+    loop {
+        match wanted.once().await {
+            Err(error) if error.kind() == ErrorKind::Integrity && left > 0 => {
+                left -= 1;
+                tracing::warn!(url = location.url(), %error, "downloading anew");
             }
+            done => return done,
         }
-        _ => begun,
-    };
-    wanted.in_one_stream(begun).await
+    }
 }
 
 impl<'a> Wanted<'a> {
+    async fn once(self) -> Result<Downloaded> {
+        let Self { engine, options, .. } = self;
+        let begun = self.begin(engine.retries.start()).await?;
+        let Begun { incoming: Incoming { head, .. }, window, check, .. } = &begun;
+        let length = window.end - window.start;
+        let in_any_order = check.as_ref().is_none_or(|check| check.by().combines());
+        let divisible = in_any_order && strong(head.etag.as_deref()) && heeds(options.range, head);
+        let begun = match Plan::of(length, PART) {
+            Some(plan) if length > LONGEST_STREAM && divisible => {
+                match parallel::download(self, begun, plan).await? {
+                    Some(downloaded) => return Ok(downloaded),
+                    // The server sends everything, whatever it is asked for.
+                    None => self.begin(engine.retries.start()).await?,
+                }
+            }
+            _ => begun,
+        };
+        self.in_one_stream(begun).await
+    }
+
     /// Asks for all of it, until there is an answer.
     async fn begin(self, mut retry: Retry<'a>) -> Result<Begun<'a>> {
         loop {
-            let Self { engine, location, options, .. } = self;
+            let Self { engine, location, mut options, .. } = self;
+            // Of a range, S3 knows none.
+            options.checksum = options.range.is_none() && engine.integrity.verification != Verification::Off;
             let answer = async {
                 let incoming = engine.store.get(location, options).await?;
                 let window = first_window(options.range, &incoming.head)?;
                 Ok((incoming, window))
             };
             match retry.attempt(answer).await {
-                Ok((incoming, window)) => return Ok(Begun { incoming, window, retry }),
+                Ok((incoming, window)) => {
+                    let check = check(engine.integrity.verification, options, &incoming.head, &window);
+                    return Ok(Begun { incoming, window, check, retry });
+                }
                 Err(Stopped::Remote(failure)) if failure.is_precondition_failed() => {
                     let attempts = retry.attempts();
                     let error = conditional::another_object();
@@ -110,10 +137,10 @@ impl<'a> Wanted<'a> {
         // The farthest that an attempt came, also when the next one begins anew.
         let mut farthest = 0;
         loop {
-            let Begun { incoming, window, mut retry } = begun;
+            let Begun { incoming, window, check, mut retry } = begun;
             let head = incoming.head.clone();
             let length = window.end - window.start;
-            let mut pieces = self.pieces(length);
+            let mut pieces = self.pieces(length, check.as_ref().map(Checksum::by));
             if strong(head.etag.as_deref()) {
                 let filled = self.fill(&mut pieces, &head, window.end, Some(incoming), &mut retry, WHOLE_WILL_DO).await;
                 if let Err(error) = filled {
@@ -135,14 +162,21 @@ impl<'a> Wanted<'a> {
                 continue;
             }
             let attempts = retry.attempts();
+            let verified = match compare(check.as_ref(), pieces.checksum().as_ref()) {
+                Ok(verified) => verified,
+                Err(error) => {
+                    pieces.discard().await;
+                    return Err(error.with_attempts(attempts));
+                }
+            };
             let file = self.finish(pieces).await.map_err(|error| error.with_attempts(attempts))?;
-            return Ok(Downloaded { head, offset: window.start, file });
+            return Ok(Downloaded { head, offset: window.start, file, verified });
         }
     }
 
-    fn pieces(self, length: u64) -> Pieces<PartFile> {
+    fn pieces(self, length: u64, check: Option<Verified>) -> Pieces<PartFile> {
         let (directory, key) = (Arc::clone(self.directory), Arc::<str>::from(self.location.key()));
-        Pieces::new(self.directory, length, move || directory.begin(&key, length))
+        Pieces::new(self.directory, length, check, move || directory.begin(&key, length))
     }
 
     async fn finish(self, pieces: Pieces<PartFile>) -> Result<FileLease> {
@@ -214,6 +248,36 @@ impl<'a> Wanted<'a> {
             return Err(Stopped::Local(changed()));
         }
         Ok(incoming)
+    }
+}
+
+/// What the bytes of `window` can be compared with.
+fn check(
+    verification: Verification,
+    options: ReadOptions<'_>,
+    head: &ObjectHead,
+    window: &Range<u64>,
+) -> Option<Checksum> {
+    if verification == Verification::Off || *window != (0..head.size) {
+        return None;
+    }
+    head.checksum.clone().or_else(|| {
+        // With a key of KMS or of a customer, the ETag is another digest.
+        let is_digest =
+            options.customer_key.is_none() && head.encryption.as_deref().is_none_or(|name| name == "AES256");
+        let etag = head.etag.as_deref().filter(|_| is_digest && verification == Verification::ChecksumsAndEtags)?;
+        Checksum::of_etag(etag)
+    })
+}
+
+fn compare(wanted: Option<&Checksum>, received: Option<&Checksum>) -> Result<Option<Verified>> {
+    match (wanted, received) {
+        (Some(wanted), Some(received)) if wanted == received => Ok(Some(wanted.by())),
+        (Some(wanted), Some(received)) => {
+            let problem = format!("the bytes that came have the checksum {received}, and the object has {wanted}");
+            Err(Error::new(ErrorKind::Integrity, problem).with_retryable(true))
+        }
+        _ => Ok(None),
     }
 }
 

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
+use crate::checksum::{Checksum, Hasher, Verified};
 use crate::error::Result;
 use crate::scope::{Directory, FileWriter, PartFile};
 
@@ -39,6 +40,7 @@ pub(super) struct Pieces<F> {
     open: Arc<dyn Fn() -> Result<F> + Send + Sync>,
     /// Bytes still to come.
     expected: u64,
+    hasher: Option<Hasher>,
     gathered: Vec<Bytes>,
     gathered_len: usize,
     /// The file, while nothing is written to it.
@@ -51,12 +53,14 @@ impl<F: Append> Pieces<F> {
     pub(super) fn new(
         directory: &Arc<Directory>,
         length: u64,
+        check: Option<Verified>,
         open: impl Fn() -> Result<F> + Send + Sync + 'static,
     ) -> Self {
         Self {
             directory: Arc::clone(directory),
             open: Arc::new(open),
             expected: length,
+            hasher: check.map(Hasher::new),
             gathered: Vec::new(),
             gathered_len: 0,
             file: None,
@@ -69,9 +73,17 @@ impl<F: Append> Pieces<F> {
         self.expected
     }
 
+    /// Of all that has come, if it is checked; once.
+    pub(super) fn checksum(&mut self) -> Option<Checksum> {
+        self.hasher.take().map(Hasher::finish)
+    }
+
     /// Takes a chunk of what is still to come.
     pub(super) async fn push(&mut self, chunk: Bytes) -> Result<()> {
         self.expected -= chunk.len() as u64;
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&chunk);
+        }
         self.gathered_len += chunk.len();
         self.gathered.push(chunk);
         // What is left in the end is written together with the closing of the file.

@@ -40,6 +40,7 @@ macro_rules! every_case {
             uploads::without_overwrite_a_large_value_stays_too,
             uploads::a_put_can_ask_for_the_object_that_it_replaces,
             uploads::to_check_and_then_put_works_everywhere,
+            uploads::a_value_goes_with_a_checksum_and_is_compared_with_it,
             uploads::what_a_customers_key_stored_it_reads,
             uploads::what_a_customers_key_stored_no_other_reads,
             copies::a_copy_keeps_bytes_and_metadata,

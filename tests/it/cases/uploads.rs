@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
-use s3flow::{CustomerKey, Encryption, ErrorKind, PutReceipt, PutValue, S3, S3GetObject, S3PutObject};
+use s3flow::{
+    ChecksumAlgorithm, CustomerKey, Encryption, ErrorKind, PutReceipt, PutValue, S3, S3GetObject, S3PutObject, Verified,
+};
 
 use super::Place;
 
@@ -185,4 +187,14 @@ pub(crate) async fn what_a_customers_key_stored_it_reads(place: &Place) {
     place.s3.copy(source, "sse-c/copy").encryption(Encryption::Customer(other.clone())).await.unwrap();
     let copied = place.urls.get(S3GetObject::new(copy).customer_key(other)).await.unwrap();
     assert!(copied.blob().await.unwrap() == patterned(1000));
+}
+
+pub(crate) async fn a_value_goes_with_a_checksum_and_is_compared_with_it(place: &Place) {
+    let crc = Some(Verified::Checksum(ChecksumAlgorithm::Crc64Nvme));
+    for (key, length) in [("one request", 100_000), ("parts", LARGE)] {
+        place.s3.put(key, patterned(length)).await.unwrap();
+        let object = place.s3.get(key).await.unwrap();
+        assert!(object.blob().await.unwrap() == patterned(length));
+        assert_eq!(object.verified(), crc, "{key}");
+    }
 }
