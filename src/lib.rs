@@ -14,6 +14,7 @@ mod error;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod limits;
 mod metadata;
 mod object;
 mod ops;
@@ -33,6 +34,7 @@ pub use crate::checksum::{ChecksumAlgorithm, Verification, Verified};
 pub use crate::config::{ClientBuilder, Credentials, S3Builder};
 pub use crate::encryption::{CustomerKey, Encryption, KmsKey};
 pub use crate::error::{Error, ErrorKind, Result};
+pub use crate::limits::{Limits, Stats};
 pub use crate::object::{RangeInfo, S3Object};
 pub use crate::ops::{
     AbandonedUploads, AbortUpload, Copy, CopyMany, Delete, DeleteMany, Exists, FileInput, Get, GetInput, GetMany,
@@ -63,6 +65,7 @@ const _: () = {
     const fn handle<T: Clone + Send + Sync + Unpin + 'static>() {}
 
     handle::<Client>();
+    handle::<Limits>();
     handle::<S3>();
     handle::<S3Object>();
     handle::<PutReceipt>();

@@ -15,6 +15,7 @@ use crate::checksum::Integrity;
 use crate::config::{ClientBuilder, RunSettings, S3Builder};
 use crate::encryption::Encryption;
 use crate::error::Result;
+use crate::limits::{Limits, Stats};
 use crate::ops::{
     AbandonedUploads, AbortUpload, Copy, CopyMany, Delete, DeleteMany, Exists, FileInput, Get, GetInput, GetMany,
     GetRecursive, Info, InfoMany, ListPaths, ListRecursive, Put, PutInput, PutMany,
@@ -72,6 +73,35 @@ impl Client {
     /// A scope that uses this client.
     pub fn s3(&self) -> S3Builder {
         S3Builder::default().client(self.clone())
+    }
+
+    /// The [`Limits`] of all transfers together.
+    pub fn limits(&self) -> Limits {
+        self.parts.store.ceilings().limits()
+    }
+
+    /// Sets other limits, in place of all that were set before. They hold at once, also for requests and bodies that wait or are
+    /// on their way; what is on its way beyond a lower limit goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming a limit of 0; nothing is changed then.
+    pub fn set_limits(&self, limits: Limits) -> Result<()> {
+        self.parts.store.ceilings().set(limits)
+    }
+
+    /// What this client has done, and is doing.
+    ///
+    /// ```
+    /// # fn main() -> s3flow::Result<()> {
+    /// let client = s3flow::Client::builder().build()?;
+    /// assert_eq!(client.stats().requests_in_flight, 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.parts.store.ceilings().stats()
     }
 
     pub(crate) fn from_parts(parts: ClientParts) -> Self {

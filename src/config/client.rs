@@ -17,6 +17,7 @@ use crate::blocking::Workers;
 use crate::checksum::{ChecksumAlgorithm, Integrity, Verification};
 use crate::encryption::Encryption;
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits::{Ceilings, Limits};
 use crate::retry::{METAFLOW_RETRY_COUNT, METAFLOW_TRANSIENT_RETRY_COUNT, Retries, RetryPolicy};
 use crate::s3::{Client, ClientParts};
 use crate::store::{CaCertificates, CredentialSource, Store, StoreConfig, TlsRoots, TransportConfig};
@@ -51,6 +52,7 @@ const DEFAULT_REGION: &str = "us-east-1";
 /// | [`checksum`](Self::checksum) | `AWS_REQUEST_CHECKSUM_CALCULATION` | CRC64NVME |
 /// | [`verification`](Self::verification) | `AWS_RESPONSE_CHECKSUM_VALIDATION` | checksums |
 /// | [`redownloads`](Self::redownloads) | | 1 |
+/// | [`limits`](Self::limits) | | none |
 /// | [`connect_timeout`](Self::connect_timeout) | | 5 s |
 /// | [`idle_timeout`](Self::idle_timeout) | | 30 s |
 /// | [`tls_roots`](Self::tls_roots) | `METAFLOW_S3_VERIFY_CERTIFICATE`; `SSL_CERT_FILE`, `SSL_CERT_DIR` | the platform's |
@@ -104,6 +106,7 @@ pub struct ClientBuilder {
     checksum: Option<Option<ChecksumAlgorithm>>,
     verification: Option<Verification>,
     redownloads: Option<u32>,
+    limits: Limits,
     connect_timeout: Option<Duration>,
     idle_timeout: Option<Duration>,
     tls_roots: Option<TlsRoots>,
@@ -222,6 +225,13 @@ impl ClientBuilder {
         self
     }
 
+    /// What all scopes of the client may use together. They may be set again while transfers run, by
+    /// [`Client::set_limits`]. Default: no limits.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
     /// The limit for making a connection: name lookup, TCP, proxy and TLS together.
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.connect_timeout = Some(limit);
@@ -333,6 +343,7 @@ impl ClientBuilder {
             virtual_host_style: environment.flag(self.virtual_host_style, "AWS_VIRTUAL_HOSTED_STYLE_REQUEST")?,
             credentials,
             transport,
+            ceilings: Arc::new(Ceilings::new(self.limits)?),
         };
         let encryption = match self.encryption {
             Some(encryption) => Some(encryption),

@@ -297,7 +297,7 @@ impl HttpConnector for Unsigned {
 #[async_trait::async_trait]
 impl HttpService for Unsigned {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let response = self.0.send(request).await.map_err(Failure::into_http)?;
+        let response = self.0.send(request, None).await.map_err(Failure::into_http)?;
         let failure = Failure::from_answer(response.status(), response.headers(), &[]);
         match failure.retryability() {
             // Such answers may pass: the one retry loop is ours.
@@ -469,6 +469,7 @@ mod tests {
             .await;
             let (source, _token) = container(address);
             let store = Store::new(StoreConfig {
+                ceilings: Arc::default(),
                 endpoint: Some(Endpoint {
                     scheme: http::uri::Scheme::HTTP,
                     authority: address.to_string().parse().unwrap(),

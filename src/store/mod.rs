@@ -17,6 +17,7 @@ mod idle;
 mod keys;
 mod listing;
 mod multipart;
+mod paced;
 mod rfc2047;
 mod route;
 mod sign;
@@ -62,6 +63,7 @@ pub(crate) use self::uploads::{ListedUpload, UploadMarker, UploadsPage};
 use self::wire::{Bucket, BucketService, RequestHeaders, ResponseHead, Wire};
 use crate::address::Location;
 use crate::checksum::Checksum;
+use crate::limits::Ceilings;
 
 /// How a store is reached.
 #[derive(Debug)]
@@ -72,6 +74,7 @@ pub(crate) struct StoreConfig {
     pub(crate) virtual_host_style: bool,
     pub(crate) credentials: CredentialSource,
     pub(crate) transport: TransportConfig,
+    pub(crate) ceilings: Arc<Ceilings>,
 }
 
 /// All buckets of one service, over one pool of connections and one provider of credentials. Clones share them.
@@ -155,12 +158,12 @@ impl Store {
     ///
     /// A text that says which part of the configuration cannot be used.
     pub(crate) fn new(config: StoreConfig) -> Result<Self, String> {
-        let StoreConfig { endpoint, region, virtual_host_style, credentials, transport } = config;
+        let StoreConfig { endpoint, region, virtual_host_style, credentials, transport, ceilings } = config;
         let transport = Transport::new(&transport)?;
         let credentials = Credentials::new(credentials, &transport)?;
         let signer = Signer::default();
         let clock = Clock::default();
-        let wire = Wire { transport, credentials, signer, clock, endpoint, region, virtual_host_style };
+        let wire = Wire { transport, credentials, signer, clock, endpoint, region, virtual_host_style, ceilings };
         Ok(Self { wire: Arc::new(wire), buckets: Arc::default() })
     }
 
@@ -210,6 +213,10 @@ impl Store {
             store.put(location, headers, body.clone())
         };
         store.with_or_without_checksum(checksum.map(checksum::of_body), put).await.map(|(stored, _)| stored)
+    }
+
+    pub(crate) fn ceilings(&self) -> &Ceilings {
+        &self.wire.ceilings
     }
 
     /// Whether this is S3 itself, and not a service that is like it.

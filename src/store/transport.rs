@@ -29,6 +29,8 @@ use tower_service::Service;
 
 use super::failure::{Failure, FailureKind};
 use super::idle::{Direction, Idle, IdleTimer, LimitedBody, Patience, Traffic};
+use super::paced::Paced;
+use crate::limits::Ceilings;
 
 /// Which certificate authorities are trusted, beside those that are added one by one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -81,7 +83,7 @@ impl Default for TransportConfig {
 /// How long an unused connection is kept. A server that closes it first costs a request another attempt.
 const POOL_IDLE: Duration = Duration::from_secs(15);
 
-type Pool = legacy::Client<TimedConnector, HttpRequestBody>;
+type Pool = legacy::Client<TimedConnector, Paced<HttpRequestBody>>;
 
 /// A pool of connections for each runtime: a connection moves only while its own runtime is driven.
 #[derive(Clone)]
@@ -150,8 +152,12 @@ impl Transport {
         pools.entry(runtime).or_insert(RuntimePool { pool, alive }).pool.clone()
     }
 
-    /// Sends one request once. Ends with the headers of the answer, whatever its status.
-    pub(super) async fn send(&self, mut request: HttpRequest) -> Result<HttpResponse, Failure> {
+    /// Sends one request once, its body at the pace of `ceilings`. Ends with the headers of the answer, whatever its status.
+    pub(super) async fn send(
+        &self,
+        mut request: HttpRequest,
+        ceilings: Option<&Arc<Ceilings>>,
+    ) -> Result<HttpResponse, Failure> {
         // For https the tunnel authenticates; a plain request does it itself.
         if request.uri().scheme_str() == Some("http") {
             let proxy = self.proxies.intercept(request.uri());
@@ -161,7 +167,7 @@ impl Transport {
         }
         let host = request.uri().authority().cloned();
         let patience = Patience::begin(&mut request);
-        let sent = self.pool().request(request);
+        let sent = self.pool().request(request.map(|body| Paced::sent(body, ceilings.cloned())));
         let answered = match &patience {
             Some(patience) => patience.wait(sent).await?,
             None => sent.await,

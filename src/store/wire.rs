@@ -20,9 +20,11 @@ use super::credentials::Credentials;
 use super::failure::{self, Failure, FailureKind, Retryability};
 use super::headers::carries_a_key;
 use super::keys;
+use super::paced::Paced;
 use super::route::{Endpoint, Route};
 use super::sign::{self, Signer, SigningKeys};
 use super::transport::Transport;
+use crate::limits::Ceilings;
 
 /// What all buckets of a client share.
 #[derive(Debug)]
@@ -34,6 +36,7 @@ pub(super) struct Wire {
     pub(super) endpoint: Option<Endpoint>,
     pub(super) region: String,
     pub(super) virtual_host_style: bool,
+    pub(super) ceilings: Arc<Ceilings>,
 }
 
 /// What is known of one bucket.
@@ -101,6 +104,12 @@ impl Wire {
     /// Sends `request` once; again only as answers say how, each at most once: to another place, for the server's time, with
     /// fresh credentials. The answer is a success, unread unless it may carry an error.
     pub(super) async fn send(&self, bucket: &Bucket, request: Request<'_>) -> Result<HttpResponse, Failure> {
+        let in_flight = self.ceilings.begin().await;
+        let response = self.send_now(bucket, request).await?;
+        Ok(response.map(|body| HttpResponseBody::new(Paced::received(body, Arc::clone(&self.ceilings), in_flight))))
+    }
+
+    async fn send_now(&self, bucket: &Bucket, request: Request<'_>) -> Result<HttpResponse, Failure> {
         let mut route = bucket.route();
         let mut redirects = 0;
         let mut ahead = self.clock.ahead();
@@ -108,7 +117,7 @@ impl Wire {
         let mut renewed = false;
         loop {
             let (signed, credential) = self.signed(&route, &request, ahead).await?;
-            let response = self.transport.send(signed).await?;
+            let response = self.transport.send(signed, Some(&self.ceilings)).await?;
             let (parts, body) = response.into_parts();
             if parts.status.is_success() {
                 bucket.seen.store(true, Ordering::Relaxed);
@@ -379,6 +388,7 @@ pub(super) mod tests {
             endpoint,
             region: "us-east-1".to_owned(),
             virtual_host_style,
+            ceilings: Arc::default(),
         }
     }
 

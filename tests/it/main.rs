@@ -30,6 +30,7 @@ mod faults;
 mod integrity;
 mod interop;
 mod killed;
+mod limits;
 mod listing;
 mod metadata;
 mod metaflow_defects;

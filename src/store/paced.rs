@@ -1,0 +1,84 @@
+//! Bodies that keep the pace of a client's limits.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+
+use crate::limits::{Ceilings, InFlight, Pause, Way};
+
+/// A body whose bytes are counted, and wait where there is a limit.
+pub(super) struct Paced<B> {
+    body: B,
+    /// `None`: it has no pace.
+    ceilings: Option<Arc<Ceilings>>,
+    way: Way,
+    /// Before the next bytes.
+    pause: Option<Pause>,
+    /// What is left of a frame that is too long to be handed on at once.
+    rest: Bytes,
+    /// The request's, until its answer is read or given up.
+    _in_flight: Option<InFlight>,
+}
+
+impl<B> Paced<B> {
+    pub(super) fn sent(body: B, ceilings: Option<Arc<Ceilings>>) -> Self {
+        Self::new(body, ceilings, Way::Sent, None)
+    }
+
+    pub(super) fn received(body: B, ceilings: Arc<Ceilings>, in_flight: InFlight) -> Self {
+        Self::new(body, Some(ceilings), Way::Received, Some(in_flight))
+    }
+
+    fn new(body: B, ceilings: Option<Arc<Ceilings>>, way: Way, in_flight: Option<InFlight>) -> Self {
+        let pause = ceilings.as_ref().and_then(|ceilings| ceilings.pause(way));
+        Self { body, ceilings, way, pause, rest: Bytes::new(), _in_flight: in_flight }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Paced<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let this = self.get_mut();
+        if let Some(pause) = &mut this.pause {
+            ready!(pause.as_mut().poll(cx));
+            this.pause = None;
+        }
+        let mut data = std::mem::take(&mut this.rest);
+        if data.is_empty() {
+            data = match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => data,
+                    Err(other) => return Poll::Ready(Some(Ok(other))),
+                },
+                other => return Poll::Ready(other),
+            };
+        }
+        if let Some(ceilings) = &this.ceilings {
+            if let Some(piece) = ceilings.piece(this.way).filter(|piece| *piece < data.len()) {
+                this.rest = data.split_off(piece);
+            }
+            ceilings.count(this.way, data.len());
+            this.pause = ceilings.pause(this.way);
+        }
+        Poll::Ready(Some(Ok(Frame::data(data))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let (hint, rest) = (self.body.size_hint(), self.rest.len() as u64);
+        let mut whole = SizeHint::new();
+        if let Some(upper) = hint.upper() {
+            whole.set_upper(upper + rest);
+        }
+        whole.set_lower(hint.lower() + rest);
+        whole
+    }
+}
