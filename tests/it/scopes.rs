@@ -175,3 +175,22 @@ async fn blob_and_text_do_not_block_the_runtime() {
         assert!(writer.join().unwrap(), "the runtime waited for a file");
     }
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn directories_and_files_are_for_nobody_else_and_no_key_leaves_them() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let fixture = Fixture::new().await;
+    for (key, length) in [("../../escape", 10), ("/etc/passwd", 10), ("a/../..", 10), ("large/..", 17 << 20)] {
+        fixture.server.put_object("bucket", key, vec![7; length]);
+        let urls = fixture.scope().build().unwrap();
+        let object = urls.get(format!("s3://bucket/{key}")).await.unwrap();
+        let path = object.path().unwrap();
+        let directory = path.parent().unwrap();
+        assert_eq!(directory.parent().unwrap(), fixture.tmproot.path(), "{key}");
+        assert_eq!(path.canonicalize().unwrap(), directory.canonicalize().unwrap().join(path.file_name().unwrap()));
+        let mode = |path: &std::path::Path| std::fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(directory), mode(path)), (0o700, 0o600), "{key}");
+    }
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustls::pki_types::PrivateKeyDer;
 use s3flow::ErrorKind;
 use s3flow::testing::S3Server;
@@ -13,11 +13,20 @@ use crate::support::{Fixture, with_causes};
 
 /// A TLS front of `server` for `localhost`; its endpoint, and the certificate of the CA that signed for it.
 pub(crate) async fn tls_front(server: &S3Server) -> (String, String) {
+    tls_front_as(server, of("localhost")).await
+}
+
+fn of(host: &str) -> CertificateParams {
+    CertificateParams::new([host.to_owned()]).unwrap()
+}
+
+/// The same with such a certificate.
+async fn tls_front_as(server: &S3Server, certificate: CertificateParams) -> (String, String) {
     let mut ca_params = CertificateParams::new(Vec::<String>::new()).unwrap();
     ca_params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let ca = CertifiedIssuer::self_signed(ca_params, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&key, &ca).unwrap();
+    let certificate = certificate.signed_by(&key, &ca).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -62,6 +71,32 @@ async fn tls_works_with_a_ca_of_ones_own_and_not_without_it() {
     let error = wary.get("k").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Network);
     assert!(with_causes(&error).to_lowercase().contains("certificate"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_certificate_that_proves_nothing_gets_no_request() {
+    let server = S3Server::start().await.unwrap();
+    let (mut expired, mut not_yet) = (of("localhost"), of("localhost"));
+    (expired.not_before, expired.not_after) = (date_time_ymd(2001, 1, 1), date_time_ymd(2002, 1, 1));
+    (not_yet.not_before, not_yet.not_after) = (date_time_ymd(4000, 1, 1), date_time_ymd(4001, 1, 1));
+    let (_, another_ca) = tls_front(&server).await;
+    for (certificate, trusted, problem) in [
+        (expired, None, "expired"),
+        (not_yet, None, "not valid yet"),
+        (of("another.example"), None, "not valid for name"),
+        (of("localhost"), Some(another_ca), "certificate"),
+    ] {
+        let (endpoint, ca) = tls_front_as(&server, certificate).await;
+        let client = server.client_builder().endpoint(&endpoint).retries(0).tls_roots(s3flow::TlsRoots::None);
+        let client = client.ca_certificate(trusted.unwrap_or(ca)).build().unwrap();
+        let s3 = client.s3().s3root("s3://bucket").build().unwrap();
+        let error = s3.put("k", "text").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Network, "{problem}");
+        let text = with_causes(&error).to_lowercase();
+        assert!(text.contains(problem) && text.contains("certificate"), "{problem}: {text}");
+        assert!(!error.is_outcome_unknown(), "{problem}: nothing was sent");
+    }
+    assert!(server.log().is_empty());
 }
 
 #[tokio::test]
