@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 const PARITY: &str = include_str!("../../docs/metaflow-parity.md");
+const SECURITY: &str = include_str!("../../SECURITY.md");
 const RELIABILITY: &str = include_str!("../../docs/reliability.md");
 
 /// The names of all tests, of the cases for every server, of the operations that are dropped everywhere (with their module),
@@ -97,6 +98,11 @@ fn every_row_of_the_parity_page_names_tests_that_there_are() {
 #[test]
 fn every_promise_of_the_reliability_page_names_tests_that_there_are() {
     check(RELIABILITY, 70);
+}
+
+#[test]
+fn every_rule_of_the_security_page_names_tests_that_there_are() {
+    check(SECURITY, 11);
 }
 
 /// A test that is told of beside the tables has a name as no function, field or setting has.
