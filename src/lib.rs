@@ -8,6 +8,7 @@ mod abandoned;
 mod address;
 mod blocking;
 mod checksum;
+mod client;
 mod config;
 mod encryption;
 mod error;
@@ -31,10 +32,11 @@ mod transfer;
 
 pub use crate::abandoned::AbandonedUpload;
 pub use crate::checksum::{ChecksumAlgorithm, Verification, Verified};
+pub use crate::client::Client;
 pub use crate::config::{ClientBuilder, Credentials, S3Builder};
 pub use crate::encryption::{CustomerKey, Encryption, KmsKey};
 pub use crate::error::{Error, ErrorKind, Result};
-pub use crate::limits::{Limits, Stats};
+pub use crate::limits::{Limits, RetryCounts, SlowedPrefix, Stats, Waiting};
 pub use crate::object::{RangeInfo, S3Object};
 pub use crate::ops::{
     AbandonedUploads, AbortUpload, Copy, CopyMany, Delete, DeleteMany, Exists, FileInput, Get, GetInput, GetMany,
@@ -43,7 +45,7 @@ pub use crate::ops::{
 pub use crate::receipt::{DeleteReceipt, PutOutcome, PutReceipt};
 pub use crate::request::{PutValue, S3GetObject, S3PutObject};
 pub use crate::retry::{RetryBudget, RetryPolicy};
-pub use crate::s3::{Client, S3};
+pub use crate::s3::S3;
 pub use crate::store::TlsRoots;
 
 #[cfg(doc)]

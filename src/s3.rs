@@ -1,4 +1,4 @@
-//! The two handles: [`Client`], shared by a process, and [`S3`], one scope. Every method only builds a request.
+//! The handle of a scope: [`S3`]. Every method only builds a request.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,139 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::Stream;
-use tokio::sync::Semaphore;
 
 use crate::abandoned::AbandonedUpload;
 use crate::address::Root;
-use crate::blocking::Workers;
-use crate::checksum::Integrity;
-use crate::config::{ClientBuilder, RunSettings, S3Builder};
+use crate::client::{Client, ClientParts};
+use crate::config::S3Builder;
 use crate::encryption::Encryption;
 use crate::error::Result;
-use crate::limits::{Limits, Stats};
+use crate::limits::{Flow, Limits, Stats};
 use crate::ops::{
     AbandonedUploads, AbortUpload, Copy, CopyMany, Delete, DeleteMany, Exists, FileInput, Get, GetInput, GetMany,
     GetRecursive, Info, InfoMany, ListPaths, ListRecursive, Put, PutInput, PutMany,
 };
 use crate::request::{PutValue, S3GetObject, S3PutObject};
-use crate::retry::Retries;
 use crate::scope::{CLOSE_LIMIT, Scope};
-use crate::store::Store;
 use crate::transfer::Engine;
-
-/// What a process needs once: connections, credentials, defaults.
-///
-/// Cheap to clone; clones share everything. Make one, and a scope ([`S3`]) for each piece of work:
-///
-/// ```
-/// # fn main() -> s3flow::Result<()> {
-/// let client = s3flow::Client::new()?;
-/// let s3 = client.s3().s3root("s3://bucket/prefix").build()?;
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Clone)]
-pub struct Client {
-    parts: Arc<ClientParts>,
-}
-
-pub(crate) struct ClientParts {
-    pub(crate) store: Store,
-    pub(crate) retries: Retries,
-    pub(crate) concurrency: usize,
-    pub(crate) part_size: Option<u64>,
-    pub(crate) encryption: Option<Encryption>,
-    pub(crate) tmproot: PathBuf,
-    pub(crate) runs: RunSettings,
-    pub(crate) workers: Arc<Workers>,
-    pub(crate) extra_parts: Arc<Semaphore>,
-    pub(crate) integrity: Integrity,
-}
-
-impl Client {
-    /// A client with the settings of the environment and of Metaflow's configuration files; see [`ClientBuilder`].
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming the variable, or the file and its field, that cannot be used.
-    pub fn new() -> Result<Self> {
-        Self::builder().build()
-    }
-
-    /// A client with settings of your own.
-    pub fn builder() -> ClientBuilder {
-        ClientBuilder::default()
-    }
-
-    /// A scope that uses this client.
-    pub fn s3(&self) -> S3Builder {
-        S3Builder::default().client(self.clone())
-    }
-
-    /// The [`Limits`] of all transfers together.
-    pub fn limits(&self) -> Limits {
-        self.parts.store.ceilings().limits()
-    }
-
-    /// Sets other limits, in place of all that were set before. They hold at once, also for requests and bodies that wait or are
-    /// on their way; what is on its way beyond a lower limit goes on.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming a limit of 0; nothing is changed then.
-    pub fn set_limits(&self, limits: Limits) -> Result<()> {
-        self.parts.store.ceilings().set(limits)
-    }
-
-    /// What this client has done, and is doing.
-    ///
-    /// ```
-    /// # fn main() -> s3flow::Result<()> {
-    /// let client = s3flow::Client::builder().build()?;
-    /// assert_eq!(client.stats().requests_in_flight, 0);
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn stats(&self) -> Stats {
-        self.parts.store.ceilings().stats()
-    }
-
-    pub(crate) fn from_parts(parts: ClientParts) -> Self {
-        Self { parts: Arc::new(parts) }
-    }
-
-    pub(crate) fn parts(&self) -> &ClientParts {
-        &self.parts
-    }
-}
-
-impl fmt::Debug for Client {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ClientParts {
-            store,
-            retries,
-            concurrency,
-            part_size,
-            encryption,
-            tmproot,
-            runs,
-            workers: _,
-            extra_parts: _,
-            integrity,
-        } = &*self.parts;
-        f.debug_struct("Client")
-            .field("store", store)
-            .field("retry_policy", retries.policy())
-            .field("concurrency", concurrency)
-            .field("part_size", part_size)
-            .field("integrity", integrity)
-            .field("encryption", encryption)
-            .field("tmproot", tmproot)
-            .field("runs", runs)
-            .finish_non_exhaustive()
-    }
-}
 
 /// One scope: where keys begin, and the temporary directory that downloads go to.
 ///
@@ -170,16 +52,23 @@ impl fmt::Debug for Client {
 #[derive(Clone)]
 pub struct S3 {
     inner: Arc<Inner>,
+    /// Of the operation that this clone is for.
+    engine: Arc<Engine>,
 }
 
 struct Inner {
     client: Client,
-    root: Root,
     scope: Arc<Scope>,
-    engine: Engine,
-    encryption: Option<Encryption>,
-    concurrency: usize,
-    part_size: Option<u64>,
+    settings: Settings,
+}
+
+/// What its operations have in common.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) root: Root,
+    pub(crate) encryption: Option<Encryption>,
+    pub(crate) concurrency: usize,
+    pub(crate) part_size: Option<u64>,
 }
 
 impl S3 {
@@ -188,37 +77,35 @@ impl S3 {
         S3Builder::default()
     }
 
-    pub(crate) fn from_parts(
-        client: Client,
-        root: Root,
-        tmproot: PathBuf,
-        encryption: Option<Encryption>,
-        concurrency: usize,
-        part_size: Option<u64>,
-    ) -> Self {
-        let ClientParts { store, retries, workers, extra_parts, integrity, .. } = client.parts();
-        let scope = Arc::new(Scope::new(tmproot, Arc::clone(workers)));
-        let engine = Engine {
-            store: store.clone(),
-            retries: retries.clone(),
+    pub(crate) fn from_parts(client: Client, flow: Flow, tmproot: PathBuf, settings: Settings) -> Self {
+        let ClientParts { store, retries, workers, promised, extra_parts, integrity, .. } = client.parts();
+        let scope = Arc::new(Scope::new(tmproot, Arc::clone(workers), Arc::clone(promised)));
+        let engine = Arc::new(Engine {
+            store: store.with_flow(flow.clone()),
+            retries: retries.with_flow(flow),
             aborts: scope.aborts().clone(),
             extra_parts: Arc::clone(extra_parts),
             integrity: *integrity,
-        };
-        Self { inner: Arc::new(Inner { client, root, scope, engine, encryption, concurrency, part_size }) }
+        });
+        Self { inner: Arc::new(Inner { client, scope, settings }), engine }
+    }
+
+    /// The same scope, for an operation with a share of its own.
+    fn operation(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), engine: Arc::new(self.engine.for_another_operation()) }
     }
 
     /// The root of the scope as an `s3://` URL; `None` when keys are whole URLs.
     #[must_use]
     pub fn s3root(&self) -> Option<&str> {
-        self.inner.root.url()
+        self.inner.settings.root.url()
     }
 
     /// How many objects a many-operation of the scope has in flight or waiting to be taken, unless it is told otherwise; for
     /// work of your own that is to go as wide.
     #[must_use]
     pub fn concurrency(&self) -> usize {
-        self.inner.concurrency
+        self.inner.settings.concurrency
     }
 
     /// Downloads one object into the scope's directory.
@@ -236,7 +123,7 @@ impl S3 {
     /// # }
     /// ```
     pub fn get(&self, object: impl Into<S3GetObject>) -> Get {
-        Get::new(self.clone(), object.into())
+        Get::new(self.operation(), object.into())
     }
 
     /// Downloads many objects: a stream of them as they complete, or awaited, a `Vec` in the order asked for.
@@ -259,7 +146,7 @@ impl S3 {
         I::Item: Into<S3GetObject>,
     {
         let objects: Vec<S3GetObject> = objects.into_iter().map(Into::into).collect();
-        GetMany::new(self.clone(), futures::stream::iter(objects.into_iter().map(Ok)))
+        GetMany::new(self.operation(), futures::stream::iter(objects.into_iter().map(Ok)))
     }
 
     /// Downloads the objects that a stream names, which may be endless: it is read no further than the concurrency allows.
@@ -285,7 +172,7 @@ impl S3 {
         I: Stream + Send + 'static,
         I::Item: GetInput,
     {
-        GetMany::new(self.clone(), futures::StreamExt::map(objects, GetInput::into_request))
+        GetMany::new(self.operation(), futures::StreamExt::map(objects, GetInput::into_request))
     }
 
     /// Downloads all that lies below some prefixes: a stream of objects as they complete, or awaited, a `Vec` with the prefixes
@@ -311,7 +198,7 @@ impl S3 {
         I: IntoIterator,
         I::Item: AsRef<str>,
     {
-        GetRecursive::new(self.clone(), owned(prefixes))
+        GetRecursive::new(self.operation(), owned(prefixes))
     }
 
     /// Downloads all that lies below the scope's root, as [`get_recursive`](Self::get_recursive) does.
@@ -326,7 +213,7 @@ impl S3 {
     /// # }
     /// ```
     pub fn get_all(&self) -> GetRecursive {
-        GetRecursive::all(self.clone())
+        GetRecursive::all(self.operation())
     }
 
     /// Stores one object, whole or not at all. The value is text, bytes, a path, a reader or a stream: see [`PutValue`]. A `&str`
@@ -340,7 +227,7 @@ impl S3 {
     /// # }
     /// ```
     pub fn put(&self, key: impl Into<String>, value: impl Into<PutValue>) -> Put {
-        Put::new(self.clone(), S3PutObject::new(key, value))
+        Put::new(self.operation(), S3PutObject::new(key, value))
     }
 
     /// Stores many objects: a stream of receipts as they complete, or awaited, a `Vec` in the order given. With
@@ -362,7 +249,7 @@ impl S3 {
         I: IntoIterator,
         I::Item: Into<S3PutObject>,
     {
-        PutMany::of_all(self.clone(), objects.into_iter().map(Into::into).collect())
+        PutMany::of_all(self.operation(), objects.into_iter().map(Into::into).collect())
     }
 
     /// Stores many files: pairs of a key and a path, or [`S3PutObject::file`]s that say more.
@@ -378,7 +265,7 @@ impl S3 {
         I: IntoIterator,
         I::Item: FileInput,
     {
-        PutMany::of_all(self.clone(), files.into_iter().map(FileInput::into_put).collect())
+        PutMany::of_all(self.operation(), files.into_iter().map(FileInput::into_put).collect())
     }
 
     /// Stores the objects that a stream names, which may be endless: it is read no further than the concurrency allows.
@@ -400,7 +287,7 @@ impl S3 {
         I: Stream + Send + 'static,
         I::Item: PutInput,
     {
-        PutMany::of_stream(self.clone(), futures::StreamExt::map(objects, PutInput::into_put))
+        PutMany::of_stream(self.operation(), futures::StreamExt::map(objects, PutInput::into_put))
     }
 
     /// Copies one object inside the server: its bytes, properties, metadata and tags. The source is what a
@@ -417,7 +304,7 @@ impl S3 {
     /// # }
     /// ```
     pub fn copy(&self, source: impl Into<S3GetObject>, destination: impl Into<String>) -> Copy {
-        Copy::new(self.clone(), source.into(), destination.into())
+        Copy::new(self.operation(), source.into(), destination.into())
     }
 
     /// Copies many objects inside the server: pairs of a source and a destination.
@@ -436,7 +323,7 @@ impl S3 {
         D: Into<String>,
     {
         let copies = copies.into_iter().map(|(source, destination)| (source.into(), destination.into()));
-        CopyMany::new(self.clone(), copies.collect())
+        CopyMany::new(self.operation(), copies.collect())
     }
 
     /// Asks for the size and the info of one object without its bytes.
@@ -449,7 +336,7 @@ impl S3 {
     /// # }
     /// ```
     pub fn info(&self, key: impl Into<S3GetObject>) -> Info {
-        Info::new(self.clone(), key.into())
+        Info::new(self.operation(), key.into())
     }
 
     /// Asks for the size and the info of many objects: a stream of them as the answers come, or awaited, a `Vec` in the order
@@ -469,7 +356,7 @@ impl S3 {
         I::Item: Into<S3GetObject>,
     {
         let objects: Vec<S3GetObject> = keys.into_iter().map(Into::into).collect();
-        InfoMany::new(self.clone(), futures::stream::iter(objects.into_iter().map(Ok)))
+        InfoMany::new(self.operation(), futures::stream::iter(objects.into_iter().map(Ok)))
     }
 
     /// Asks for the info of the objects that a stream names, which may be endless: it is read no further than the concurrency
@@ -491,7 +378,7 @@ impl S3 {
         I: Stream + Send + 'static,
         I::Item: GetInput,
     {
-        InfoMany::new(self.clone(), futures::StreamExt::map(keys, GetInput::into_request))
+        InfoMany::new(self.operation(), futures::StreamExt::map(keys, GetInput::into_request))
     }
 
     /// Asks whether an object is there.
@@ -505,7 +392,7 @@ impl S3 {
     /// # }
     /// ```
     pub fn exists(&self, key: impl Into<S3GetObject>) -> Exists {
-        Exists::new(self.clone(), key.into())
+        Exists::new(self.operation(), key.into())
     }
 
     /// Lists the next level below some prefixes: the objects there, and one prefix for each name with something below it. A
@@ -532,7 +419,7 @@ impl S3 {
         I: IntoIterator,
         I::Item: AsRef<str>,
     {
-        ListPaths::new(self.clone(), owned(prefixes))
+        ListPaths::new(self.operation(), owned(prefixes))
     }
 
     /// Lists every object below some prefixes: a stream of them as pages arrive, or awaited, a `Vec` with the prefixes in the
@@ -557,7 +444,7 @@ impl S3 {
         I: IntoIterator,
         I::Item: AsRef<str>,
     {
-        ListRecursive::new(self.clone(), owned(prefixes))
+        ListRecursive::new(self.operation(), owned(prefixes))
     }
 
     /// Deletes one object. A key that is not there is no error.
@@ -569,7 +456,7 @@ impl S3 {
     /// # }
     /// ```
     pub fn delete(&self, key: impl Into<S3GetObject>) -> Delete {
-        Delete::new(self.clone(), key.into())
+        Delete::new(self.operation(), key.into())
     }
 
     /// Deletes many objects, up to 1,000 in a request: a stream of receipts as they complete, or awaited, a `Vec` in the order
@@ -595,7 +482,7 @@ impl S3 {
         I::Item: Into<S3GetObject>,
     {
         let objects: Vec<S3GetObject> = keys.into_iter().map(Into::into).collect();
-        DeleteMany::new(self.clone(), futures::stream::iter(objects.into_iter().map(Ok)))
+        DeleteMany::new(self.operation(), futures::stream::iter(objects.into_iter().map(Ok)))
     }
 
     /// Deletes the objects that a stream names, which may be endless: what it has ready goes together, and it is read no
@@ -616,7 +503,7 @@ impl S3 {
         I: Stream + Send + 'static,
         I::Item: GetInput,
     {
-        DeleteMany::new(self.clone(), futures::StreamExt::map(keys, GetInput::into_request))
+        DeleteMany::new(self.operation(), futures::StreamExt::map(keys, GetInput::into_request))
     }
 
     /// Lists multipart uploads that nobody finished: their parts are paid for, and no listing of objects shows them. A stream of
@@ -650,7 +537,7 @@ impl S3 {
         I: IntoIterator,
         I::Item: AsRef<str>,
     {
-        AbandonedUploads::new(self.clone(), owned(prefixes), older_than)
+        AbandonedUploads::new(self.operation(), owned(prefixes), older_than)
     }
 
     /// Aborts one of the [`abandoned_uploads`](Self::abandoned_uploads) of any scope; its parts are removed. One that is gone is
@@ -670,7 +557,27 @@ impl S3 {
     /// # }
     /// ```
     pub fn abort_upload(&self, upload: &AbandonedUpload) -> AbortUpload {
-        AbortUpload::new(self.clone(), upload.clone())
+        AbortUpload::new(self.operation(), upload.clone())
+    }
+
+    /// The [`Limits`] of this scope, beside those of its client.
+    pub fn limits(&self) -> Limits {
+        self.engine.flow().scope().limits()
+    }
+
+    /// Sets other limits for this scope, in place of all that were set for it before; as [`Client::set_limits`] for all.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming a limit of 0; nothing is changed then.
+    pub fn set_limits(&self, limits: Limits) -> Result<()> {
+        self.engine.flow().scope().set(limits)
+    }
+
+    /// What this scope has done, and is doing.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.engine.flow().scope().stats()
     }
 
     /// Ends the scope within 10 seconds, as [`close_within`](Self::close_within) does.
@@ -730,11 +637,11 @@ impl S3 {
     }
 
     pub(crate) fn root(&self) -> &Root {
-        &self.inner.root
+        &self.inner.settings.root
     }
 
     pub(crate) fn engine(&self) -> &Engine {
-        &self.inner.engine
+        &self.engine
     }
 
     pub(crate) fn scope(&self) -> &Arc<Scope> {
@@ -742,11 +649,11 @@ impl S3 {
     }
 
     pub(crate) fn part_size(&self) -> Option<u64> {
-        self.inner.part_size
+        self.inner.settings.part_size
     }
 
     pub(crate) fn encryption(&self) -> Option<&Encryption> {
-        self.inner.encryption.as_ref()
+        self.inner.settings.encryption.as_ref()
     }
 }
 
@@ -760,14 +667,12 @@ where
 
 impl fmt::Debug for S3 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { client, root, scope, engine: _, encryption, concurrency, part_size } = &*self.inner;
+        let Inner { client, scope, settings } = &*self.inner;
         f.debug_struct("S3")
-            .field("root", root)
+            .field("settings", settings)
+            .field("limits", &self.limits())
             .field("client", client)
             .field("scope", scope)
-            .field("encryption", encryption)
-            .field("concurrency", concurrency)
-            .field("part_size", part_size)
             .finish()
     }
 }

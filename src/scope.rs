@@ -18,6 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 mod close;
 mod file;
 mod locked;
+mod space;
 #[cfg(unix)]
 mod sweep;
 mod writer;
@@ -25,12 +26,14 @@ mod writer;
 pub(crate) use self::close::CLOSE_LIMIT;
 pub(crate) use self::file::{FileLease, PartFile};
 use self::locked::LockedDir;
+pub(crate) use self::space::{Promised, Space};
 pub(crate) use self::writer::{FileWriter, Target};
 
 /// Where the files of a scope go. The directory is made at the first use.
 pub(crate) struct Scope {
     tmproot: PathBuf,
     workers: Arc<Workers>,
+    promised: Arc<Promised>,
     /// Never locked for longer than it takes to look.
     directory: RwLock<Option<Arc<Directory>>>,
     closed: CancellationToken,
@@ -50,6 +53,9 @@ pub(crate) struct Directory {
     temp: RwLock<Option<LockedDir>>,
     next: AtomicU64,
     workers: Arc<Workers>,
+    promised: Arc<Promised>,
+    /// Of files that stay until the directory goes.
+    kept: Mutex<Vec<Arc<Space>>>,
 }
 
 const PART_SUFFIX: &str = ".part";
@@ -57,10 +63,11 @@ const PART_SUFFIX: &str = ".part";
 const NAME_TAIL: usize = 128;
 
 impl Scope {
-    pub(crate) fn new(tmproot: PathBuf, workers: Arc<Workers>) -> Self {
+    pub(crate) fn new(tmproot: PathBuf, workers: Arc<Workers>, promised: Arc<Promised>) -> Self {
         Self {
             tmproot,
             workers,
+            promised,
             directory: RwLock::new(None),
             closed: CancellationToken::new(),
             running: TaskTracker::new(),
@@ -102,7 +109,7 @@ impl Scope {
             if let Some(directory) = scope.made() {
                 return Ok(directory);
             }
-            let directory = Arc::new(Directory::make(&scope.tmproot, &scope.workers)?);
+            let directory = Arc::new(Directory::make(&scope)?);
             *scope.directory.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&directory));
             #[cfg(unix)]
             sweep::begin(&directory.path);
@@ -118,7 +125,7 @@ impl Scope {
 
 impl fmt::Debug for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { tmproot, workers: _, directory: _, closed, running: _, aborts: _, leaving: _ } = self;
+        let Self { tmproot, closed, .. } = self;
         f.debug_struct("Scope")
             .field("tmproot", tmproot)
             .field("closed", &closed.is_cancelled())
@@ -127,7 +134,8 @@ impl fmt::Debug for Scope {
 }
 
 impl Directory {
-    fn make(tmproot: &Path, workers: &Arc<Workers>) -> Result<Self> {
+    fn make(scope: &Scope) -> Result<Self> {
+        let Scope { tmproot, workers, promised, .. } = scope;
         let temp = LockedDir::make(tmproot)
             .map_err(|error| io_error("could not make a directory in the tmproot", tmproot, error))?;
         Ok(Self {
@@ -135,6 +143,8 @@ impl Directory {
             temp: RwLock::new(Some(temp)),
             next: AtomicU64::new(0),
             workers: Arc::clone(workers),
+            promised: Arc::clone(promised),
+            kept: Mutex::default(),
         })
     }
 
@@ -146,30 +156,29 @@ impl Directory {
         self.workers.run(work)
     }
 
-    /// Writes a whole file. Blocks.
+    /// Writes a whole file into its room. Blocks.
     ///
     /// It has its own name from the beginning: what is in memory as a whole is written in one go, no object shows the path
     /// before, and another name for so short a time would make a small file a third more expensive.
-    pub(crate) fn write(self: &Arc<Self>, key: &str, chunks: &[Bytes]) -> Result<FileLease> {
-        let size = chunks.iter().map(|chunk| chunk.len() as u64).sum();
-        let mut file = self.create(key, "", size)?;
+    pub(crate) fn write(self: &Arc<Self>, key: &str, chunks: &[Bytes], space: Arc<Space>) -> Result<FileLease> {
+        let mut file = self.create(key, "", space)?;
         file.append(chunks)?;
         file.finish()
     }
 
-    /// Begins a file of `size` bytes that is written piece by piece. Blocks.
-    pub(crate) fn begin(self: &Arc<Self>, key: &str, size: u64) -> Result<PartFile> {
-        self.create(key, PART_SUFFIX, size)
+    /// Begins a file that is written piece by piece into its room. Blocks.
+    pub(crate) fn begin(self: &Arc<Self>, key: &str, space: Arc<Space>) -> Result<PartFile> {
+        self.create(key, PART_SUFFIX, space)
     }
 
-    fn create(self: &Arc<Self>, key: &str, suffix: &str, size: u64) -> Result<PartFile> {
+    fn create(self: &Arc<Self>, key: &str, suffix: &str, space: Arc<Space>) -> Result<PartFile> {
         let temp = self.temp.read().unwrap_or_else(PoisonError::into_inner);
         if temp.is_none() {
             return Err(closed());
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let name = format!("{number:x}-{}", name_tail(key));
-        let target = Target::new(self.path.join(format!("{name}{suffix}")), size);
+        let target = Target::new(self.path.join(format!("{name}{suffix}")), space);
         PartFile::create(self, target, self.path.join(name))
     }
 }
@@ -214,6 +223,11 @@ mod tests {
         vec![Bytes::new(), Bytes::from_static(text.as_bytes()), Bytes::new()]
     }
 
+    /// Without a quota.
+    fn room(size: u64) -> Arc<Space> {
+        Space::unlimited(size)
+    }
+
     /// But for the lock file.
     fn files_in(path: &Path) -> usize {
         let entries = fs::read_dir(path).into_iter().flatten();
@@ -240,7 +254,7 @@ mod tests {
     }
 
     async fn open(tmproot: &TempDir) -> (Arc<Scope>, Arc<Directory>) {
-        let scope = Arc::new(Scope::new(tmproot.path().to_owned(), Workers::new()));
+        let scope = Arc::new(Scope::new(tmproot.path().to_owned(), Workers::new(), Arc::default()));
         let directory = scope.directory().await.unwrap();
         (scope, directory)
     }
@@ -249,7 +263,7 @@ mod tests {
     async fn a_file_lives_as_long_as_its_lease() {
         let tmproot = tempfile::tempdir().unwrap();
         let (_scope, directory) = open(&tmproot).await;
-        let lease = Arc::new(directory.write("dir/k.txt", &chunks("text")).unwrap());
+        let lease = Arc::new(directory.write("dir/k.txt", &chunks("text"), room(4)).unwrap());
         assert_eq!(lease.read(Ok).await.unwrap(), b"text");
         assert_eq!(lease.size(), 4);
         assert!(lease.path().to_str().unwrap().ends_with("-dir_k.txt"));
@@ -261,7 +275,7 @@ mod tests {
     async fn a_kept_file_stays_until_the_scope_closes() {
         let tmproot = tempfile::tempdir().unwrap();
         let (scope, directory) = open(&tmproot).await;
-        let lease = directory.write("k", &chunks("text")).unwrap();
+        let lease = directory.write("k", &chunks("text"), room(4)).unwrap();
         lease.keep();
         let path = lease.path().to_owned();
         drop(lease);
@@ -274,7 +288,7 @@ mod tests {
     async fn the_directory_goes_with_its_last_handle() {
         let tmproot = tempfile::tempdir().unwrap();
         let (scope, directory) = open(&tmproot).await;
-        let lease = directory.write("k", &chunks("text")).unwrap();
+        let lease = directory.write("k", &chunks("text"), room(4)).unwrap();
         drop((scope, directory));
         assert!(lease.path().exists());
         drop(lease);
@@ -285,13 +299,13 @@ mod tests {
     async fn an_unfinished_file_has_another_name_and_is_removed() {
         let tmproot = tempfile::tempdir().unwrap();
         let (_scope, directory) = open(&tmproot).await;
-        let mut part = directory.begin("k", 8).unwrap();
+        let mut part = directory.begin("k", room(8)).unwrap();
         part.append(&chunks("half")).unwrap();
         assert!(part.target().path().to_str().unwrap().ends_with(".part"));
         drop(part);
         assert_eq!(files_in(&directory.path), 0);
 
-        let mut part = directory.begin("k", 5).unwrap();
+        let mut part = directory.begin("k", room(5)).unwrap();
         part.append(&chunks("whole")).unwrap();
         let lease = part.finish().unwrap();
         assert!(!lease.path().to_str().unwrap().ends_with(".part"));
@@ -306,7 +320,7 @@ mod tests {
         for (size, problem) in
             [(5, "has 4 bytes in place of 5"), (3, "place of 3"), (1 << 40, "place of 1099511627776")]
         {
-            let mut part = directory.begin("k", size).unwrap();
+            let mut part = directory.begin("k", room(size)).unwrap();
             part.append(&chunks("text")).unwrap();
             let error = part.finish().unwrap_err();
             assert!(error.kind() == ErrorKind::Io && error.to_string().contains(problem), "{error}");
@@ -318,12 +332,12 @@ mod tests {
     async fn a_directory_that_somebody_removed_takes_no_file_and_lets_go_of_those_it_had() {
         let tmproot = tempfile::tempdir().unwrap();
         let (scope, directory) = open(&tmproot).await;
-        let mut part = directory.begin("k", 4).unwrap();
+        let mut part = directory.begin("k", room(4)).unwrap();
         part.append(&chunks("text")).unwrap();
-        let lease = directory.write("k", &chunks("text")).unwrap();
+        let lease = directory.write("k", &chunks("text"), room(4)).unwrap();
         fs::remove_dir_all(&directory.path).unwrap();
-        let written = directory.write("k", &chunks("text")).unwrap_err();
-        let begun = directory.begin("k", 7).unwrap_err();
+        let written = directory.write("k", &chunks("text"), room(4)).unwrap_err();
+        let begun = directory.begin("k", room(7)).unwrap_err();
         let opened = part.target().writer_at(2).unwrap_err();
         let finished = part.finish().unwrap_err();
         for (error, problem) in [
@@ -346,10 +360,10 @@ mod tests {
     async fn a_closed_scope_makes_no_file() {
         let tmproot = tempfile::tempdir().unwrap();
         let (scope, directory) = open(&tmproot).await;
-        let part = directory.begin("k", 0).unwrap();
+        let part = directory.begin("k", room(0)).unwrap();
         scope.close_within(CLOSE_LIMIT).await.unwrap();
         scope.close_within(CLOSE_LIMIT).await.unwrap();
-        assert_eq!(directory.write("k", &chunks("text")).unwrap_err().kind(), ErrorKind::Closed);
+        assert_eq!(directory.write("k", &chunks("text"), room(4)).unwrap_err().kind(), ErrorKind::Closed);
         assert_eq!(part.finish().unwrap_err().kind(), ErrorKind::Closed);
         assert_eq!(scope.directory().await.unwrap_err().kind(), ErrorKind::Closed);
         assert_eq!(files_in(tmproot.path()), 0);
@@ -360,7 +374,7 @@ mod tests {
         for _ in 0..20 {
             let tmproot = tempfile::tempdir().unwrap();
             let (scope, directory) = open(&tmproot).await;
-            let parts: Vec<PartFile> = (0..300).map(|_| directory.begin("k", 0).unwrap()).collect();
+            let parts: Vec<PartFile> = (0..300).map(|_| directory.begin("k", room(0)).unwrap()).collect();
             let finishing = std::thread::spawn(move || parts.into_iter().map(PartFile::finish).collect::<Vec<_>>());
             let closed = scope.close_within(CLOSE_LIMIT).await;
             drop(finishing.join().unwrap());
@@ -373,7 +387,7 @@ mod tests {
     async fn persist_moves_a_file_or_copies_a_shared_one() {
         let tmproot = tempfile::tempdir().unwrap();
         let (_scope, directory) = open(&tmproot).await;
-        let lease = Arc::new(directory.write("k", &chunks("text")).unwrap());
+        let lease = Arc::new(directory.write("k", &chunks("text"), room(4)).unwrap());
         let (copied, moved) = (tmproot.path().join("copied"), tmproot.path().join("moved"));
         fs::write(&moved, "older and longer").unwrap();
         Arc::clone(&lease).persist(copied.clone()).await.unwrap();
@@ -385,7 +399,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_unusable_tmproot_is_named() {
-        let scope = Arc::new(Scope::new("/nowhere/at/all".into(), Workers::new()));
+        let scope = Arc::new(Scope::new("/nowhere/at/all".into(), Workers::new(), Arc::default()));
         let error = scope.directory().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Io);
         assert!(error.to_string().contains("/nowhere/at/all"), "{error}");
@@ -410,7 +424,7 @@ mod tests {
 
         let tmproot = tempfile::tempdir().unwrap();
         let (_scope, directory) = open(&tmproot).await;
-        let lease = directory.write("k", &chunks("text")).unwrap();
+        let lease = directory.write("k", &chunks("text"), room(4)).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&directory.path), mode(lease.path())), (0o700, 0o600));
     }

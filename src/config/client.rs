@@ -15,11 +15,11 @@ use super::run::RunSettings;
 use super::{checked_concurrency, checked_part_size};
 use crate::blocking::Workers;
 use crate::checksum::{ChecksumAlgorithm, Integrity, Verification};
+use crate::client::{Client, ClientParts};
 use crate::encryption::Encryption;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{Ceilings, Limits};
 use crate::retry::{METAFLOW_RETRY_COUNT, METAFLOW_TRANSIENT_RETRY_COUNT, Retries, RetryPolicy};
-use crate::s3::{Client, ClientParts};
 use crate::store::{CaCertificates, CredentialSource, Store, StoreConfig, TlsRoots, TransportConfig};
 use crate::transfer::EXTRA_PARTS;
 
@@ -53,6 +53,7 @@ const DEFAULT_REGION: &str = "us-east-1";
 /// | [`verification`](Self::verification) | `AWS_RESPONSE_CHECKSUM_VALIDATION` | checksums |
 /// | [`redownloads`](Self::redownloads) | | 1 |
 /// | [`limits`](Self::limits) | | none |
+/// | [`disk_wait`](Self::disk_wait) | | 30 s |
 /// | [`connect_timeout`](Self::connect_timeout) | | 5 s |
 /// | [`idle_timeout`](Self::idle_timeout) | | 30 s |
 /// | [`tls_roots`](Self::tls_roots) | `METAFLOW_S3_VERIFY_CERTIFICATE`; `SSL_CERT_FILE`, `SSL_CERT_DIR` | the platform's |
@@ -107,6 +108,7 @@ pub struct ClientBuilder {
     verification: Option<Verification>,
     redownloads: Option<u32>,
     limits: Limits,
+    disk_wait: Option<Duration>,
     connect_timeout: Option<Duration>,
     idle_timeout: Option<Duration>,
     tls_roots: Option<TlsRoots>,
@@ -232,6 +234,15 @@ impl ClientBuilder {
         self
     }
 
+    /// For how long a download waits for room on the disk: below [`Limits::disk_bytes`], or in the file system, while other files
+    /// of the client are there that may go. Then, or at once when there are none, it is
+    /// [`InsufficientDiskSpace`](ErrorKind::InsufficientDiskSpace). With [`Duration::ZERO`] it never waits. A download that waits
+    /// holds neither a connection nor memory.
+    pub fn disk_wait(mut self, limit: Duration) -> Self {
+        self.disk_wait = Some(limit);
+        self
+    }
+
     /// The limit for making a connection: name lookup, TCP, proxy and TLS together.
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.connect_timeout = Some(limit);
@@ -343,8 +354,8 @@ impl ClientBuilder {
             virtual_host_style: environment.flag(self.virtual_host_style, "AWS_VIRTUAL_HOSTED_STYLE_REQUEST")?,
             credentials,
             transport,
-            ceilings: Arc::new(Ceilings::new(self.limits)?),
         };
+        let ceilings = Arc::new(Ceilings::new(self.limits)?.with_disk_wait(self.disk_wait));
         let encryption = match self.encryption {
             Some(encryption) => Some(encryption),
             None => encryption_of(environment)?,
@@ -381,6 +392,8 @@ impl ClientBuilder {
         };
         Ok(Client::from_parts(ClientParts {
             store: Store::new(store).map_err(|problem| Error::new(ErrorKind::Config, problem))?,
+            ceilings,
+            promised: Arc::default(),
             retries: Retries::new(policy),
             concurrency,
             part_size: self.part_size.map(checked_part_size).transpose()?,

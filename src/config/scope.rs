@@ -1,13 +1,17 @@
 //! The builder of a scope.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::run::Run;
 use super::{checked_concurrency, checked_part_size};
 use crate::address::Root;
+use crate::client::Client;
 use crate::encryption::Encryption;
 use crate::error::{Error, ErrorKind, Result};
-use crate::s3::{Client, S3};
+use crate::limits::{Ceilings, Flow, Limits};
+use crate::s3::{S3, Settings};
 
 /// Makes an [`S3`]: says what keys are relative to, and where downloads go.
 ///
@@ -38,6 +42,8 @@ pub struct S3Builder {
     encryption: Option<Encryption>,
     concurrency: Option<usize>,
     part_size: Option<u64>,
+    limits: Limits,
+    weight: Option<NonZeroU32>,
 }
 
 impl S3Builder {
@@ -116,6 +122,30 @@ impl S3Builder {
         self
     }
 
+    /// What this scope may use, beside the limits of its client. They may be set again by [`S3::set_limits`].
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The share of this scope where several wait for a limit of their client: so many times that of a scope whose weight is 1,
+    /// the default.
+    ///
+    /// ```
+    /// # fn main() -> s3flow::Result<()> {
+    /// use std::num::NonZeroU32;
+    ///
+    /// let client = s3flow::Client::builder().limits(s3flow::Limits::default().requests_in_flight(64)).build()?;
+    /// let requests = client.s3().weight(NonZeroU32::new(10).unwrap()).build()?;
+    /// let backup = client.s3().build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn weight(mut self, weight: NonZeroU32) -> Self {
+        self.weight = Some(weight);
+        self
+    }
+
     /// Checks the settings and makes the scope. Nothing is sent, and no directory is made. With a [client](Self::client),
     /// nothing is read either; without one, what [`ClientBuilder::build`](crate::ClientBuilder::build) reads.
     ///
@@ -124,7 +154,8 @@ impl S3Builder {
     /// [`ErrorKind::InvalidUrl`] for an `s3root`, a run, a bucket or a `DATATOOLS_S3ROOT` that is not an address, naming where
     /// it stands; [`ErrorKind::Config`] for anything else that cannot be used, or is needed and not set.
     pub fn build(self) -> Result<S3> {
-        let Self { client, s3root, run, bucket, prefix, tmproot, encryption, concurrency, part_size } = self;
+        let Self { client, s3root, run, bucket, prefix, tmproot, encryption, concurrency, part_size, limits, weight } =
+            self;
         let client = match client {
             Some(client) => client,
             None => Client::new()?,
@@ -141,7 +172,9 @@ impl S3Builder {
         let encryption = encryption.or_else(|| parts.encryption.clone());
         let concurrency = checked_concurrency(concurrency.unwrap_or(parts.concurrency))?;
         let part_size = part_size.map(checked_part_size).transpose()?.or(parts.part_size);
-        Ok(S3::from_parts(client, root, tmproot, encryption, concurrency, part_size))
+        let limits = Arc::new(Ceilings::new(limits)?);
+        let flow = Flow::of_scope(&client.parts().ceilings, limits, weight.unwrap_or(NonZeroU32::MIN));
+        Ok(S3::from_parts(client, flow, tmproot, Settings { root, encryption, concurrency, part_size }))
     }
 }
 

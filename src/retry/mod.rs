@@ -16,12 +16,15 @@ pub use self::policy::RetryPolicy;
 pub(crate) use self::policy::{METAFLOW_RETRY_COUNT, METAFLOW_TRANSIENT_RETRY_COUNT};
 use self::wait::Waits;
 use crate::error::Error;
+use crate::limits::{Cause, Flow};
 use crate::store::{self, Attempted, Failure, FailureKind, Retryability, Unread};
 
 /// The retries of one client. Clones share everything.
 #[derive(Debug, Clone)]
 pub(crate) struct Retries {
     shared: Arc<Shared>,
+    /// Whose retries are counted.
+    flow: Flow,
 }
 
 #[derive(Debug)]
@@ -42,7 +45,12 @@ impl Shared {
 impl Retries {
     pub(crate) fn new(policy: RetryPolicy) -> Self {
         let budget = policy.budget.clone().map(Budget::new);
-        Self { shared: Arc::new(Shared { policy, budget }) }
+        Self { shared: Arc::new(Shared { policy, budget }), flow: Flow::default() }
+    }
+
+    /// The same, with the retries of `flow`.
+    pub(crate) fn with_flow(&self, flow: Flow) -> Self {
+        Self { shared: Arc::clone(&self.shared), flow }
     }
 
     pub(crate) fn policy(&self) -> &RetryPolicy {
@@ -53,6 +61,7 @@ impl Retries {
     pub(crate) fn start(&self) -> Retry<'_> {
         Retry {
             shared: &self.shared,
+            flow: &self.flow,
             waits: Waits::new(self.policy()),
             failed: 0,
             in_a_row: InARow::default(),
@@ -76,6 +85,7 @@ impl Retries {
 #[derive(Debug)]
 pub(crate) struct Retry<'a> {
     shared: &'a Shared,
+    flow: &'a Flow,
     waits: Waits,
     /// Requests that failed.
     failed: u32,
@@ -110,6 +120,18 @@ impl InARow {
             && within(self.transient, Retryability::Transient)
             && within(self.throttled, Retryability::Throttled)
             && within(self.unreachable, Retryability::Unreachable)
+    }
+}
+
+impl Retryability {
+    /// Why a request is sent again; `None` when it is not.
+    fn cause(self) -> Option<Cause> {
+        match self {
+            Self::Permanent => None,
+            Self::Unreachable => Some(Cause::Unreachable),
+            Self::Transient => Some(Cause::Transient),
+            Self::Throttled => Some(Cause::Throttled),
+        }
     }
 }
 
@@ -172,6 +194,9 @@ impl Retry<'_> {
             return Err(failure.not_retried("the client's retry budget is used up").into_error(self.failed));
         }
         self.idle = idle;
+        if let Some(cause) = class.cause() {
+            self.flow.count_retry(cause);
+        }
         tracing::debug!(attempt = self.failed, ?pause, reason = %failure, "trying again");
         tokio::time::sleep(pause).await;
         Ok(())

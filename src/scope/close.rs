@@ -47,12 +47,15 @@ impl Scope {
             // Whoever closes too waits here, until the directory is gone.
             let mut leaving = scope.leaving.lock().unwrap_or_else(PoisonError::into_inner);
             let made = scope.directory.write().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(directory) = made {
+            if let Some(directory) = &made {
                 *leaving = directory.temp.write().unwrap_or_else(PoisonError::into_inner).take();
             }
             if let Some(directory) = leaving.as_mut() {
                 directory.remove().map_err(|error| io_error("could not remove", directory.path(), error))?;
                 *leaving = None;
+            }
+            if let Some(directory) = made {
+                directory.kept.lock().unwrap_or_else(PoisonError::into_inner).clear();
             }
             Ok(())
         })
@@ -75,7 +78,7 @@ mod tests {
     /// A scope with a directory, and the tmproot that has nothing else.
     async fn open() -> (Arc<Scope>, tempfile::TempDir) {
         let tmproot = tempfile::tempdir().unwrap();
-        let scope = Arc::new(Scope::new(tmproot.path().to_owned(), Workers::new()));
+        let scope = Arc::new(Scope::new(tmproot.path().to_owned(), Workers::new(), Arc::default()));
         scope.directory().await.unwrap();
         (scope, tmproot)
     }

@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError};
 use bytes::Bytes;
 
 use super::writer::{FileWriter, Target};
-use super::{Directory, closed, disk_error, io_error};
+use super::{Directory, Space, closed, disk_error, io_error};
 use crate::blocking::blocking;
 use crate::error::Result;
 
@@ -17,7 +17,7 @@ use crate::error::Result;
 #[derive(Debug)]
 pub(crate) struct FileLease {
     path: PathBuf,
-    size: u64,
+    space: Arc<Space>,
     owned: AtomicBool,
     directory: Arc<Directory>,
 }
@@ -42,7 +42,7 @@ impl PartFile {
         let writer = target.create()?;
         let lease = FileLease {
             path: target.path().to_owned(),
-            size: target.size(),
+            space: Arc::clone(target.space()),
             owned: AtomicBool::new(true),
             directory: Arc::clone(directory),
         };
@@ -103,12 +103,15 @@ impl FileLease {
 
     /// In bytes.
     pub(crate) fn size(&self) -> u64 {
-        self.size
+        self.space.size()
     }
 
     /// Leaves the file to the scope.
     pub(crate) fn keep(&self) {
-        self.owned.store(false, Ordering::Relaxed);
+        if self.owned.swap(false, Ordering::Relaxed) {
+            let mut kept = self.directory.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.push(Arc::clone(&self.space));
+        }
     }
 
     /// The bytes of the file, or what `convert` makes of them, which blocks.
@@ -128,7 +131,7 @@ impl FileLease {
     pub(crate) async fn persist(self: Arc<Self>, destination: PathBuf) -> Result<()> {
         blocking(move || {
             let failed = |lease: &Self, error| {
-                let (source, size) = (lease.path.display(), lease.size);
+                let (source, size) = (lease.path.display(), lease.size());
                 disk_error(
                     format!("could not persist the {size} bytes of {source} to {}", destination.display()),
                     error,
@@ -137,7 +140,7 @@ impl FileLease {
             match Arc::try_unwrap(self) {
                 Ok(only) => match fs::rename(&only.path, &destination) {
                     Ok(()) => {
-                        only.keep();
+                        only.owned.store(false, Ordering::Relaxed);
                         Ok(())
                     }
                     Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
@@ -165,12 +168,12 @@ impl Drop for FileLease {
             return;
         }
         match tokio::runtime::Handle::try_current() {
-            Ok(runtime) if self.size > REMOVED_INLINE => {
+            Ok(runtime) if self.size() > REMOVED_INLINE => {
                 let path = std::mem::take(&mut self.path);
-                let directory = Arc::clone(&self.directory);
+                let (directory, space) = (Arc::clone(&self.directory), Arc::clone(&self.space));
                 runtime.spawn_blocking(move || {
                     let _ = fs::remove_file(path);
-                    drop(directory);
+                    drop((directory, space));
                 });
             }
             _ => self.remove(),

@@ -247,7 +247,7 @@ mod tests {
         let tmproot = tempfile::tempdir().unwrap();
         let path = dead(&tmproot);
         let workers = crate::blocking::Workers::new();
-        let scope = Arc::new(super::super::Scope::new(tmproot.path().to_owned(), workers));
+        let scope = Arc::new(super::super::Scope::new(tmproot.path().to_owned(), workers, Arc::default()));
         scope.directory().await.unwrap();
         let swept = async {
             while path.exists() {

@@ -8,14 +8,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
-use super::{disk_error, io_error};
+use super::{Space, disk_error, io_error};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A file that is being written: where it is, how long it is to be, and how much of it is written.
 #[derive(Debug)]
 pub(crate) struct Target {
     path: PathBuf,
-    size: u64,
+    space: Arc<Space>,
     /// By all writers together.
     written: AtomicU64,
 }
@@ -28,8 +28,8 @@ pub(crate) struct FileWriter {
 }
 
 impl Target {
-    pub(super) fn new(path: PathBuf, size: u64) -> Self {
-        Self { path, size, written: AtomicU64::new(0) }
+    pub(super) fn new(path: PathBuf, space: Arc<Space>) -> Self {
+        Self { path, space, written: AtomicU64::new(0) }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -38,7 +38,11 @@ impl Target {
 
     /// In bytes, when it is whole.
     pub(super) fn size(&self) -> u64 {
-        self.size
+        self.space.size()
+    }
+
+    pub(super) fn space(&self) -> &Arc<Space> {
+        &self.space
     }
 
     /// A new file of this user's alone. Blocks.
@@ -61,7 +65,7 @@ impl Target {
 
     /// What could not be done with the file. Who has to make room can read how much.
     pub(super) fn failed(&self, what: &str, error: io::Error) -> Error {
-        let (path, size, written) = (self.path.display(), self.size, self.written.load(Ordering::Relaxed));
+        let (path, size, written) = (self.path.display(), self.size(), self.written.load(Ordering::Relaxed));
         disk_error(format!("could not {what} {path}: {written} of {size} bytes were written"), error)
     }
 }
@@ -78,6 +82,7 @@ impl FileWriter {
                 Ok(0) => return Err(self.target.failed("write", io::ErrorKind::WriteZero.into())),
                 Ok(written) => {
                     self.target.written.fetch_add(written as u64, Ordering::Relaxed);
+                    self.target.space.wrote(written as u64);
                     IoSlice::advance_slices(&mut rest, written);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -90,12 +95,13 @@ impl FileWriter {
     /// Whether all of the file was written, and it is as long as it is to be. Its length alone would not show a hole between
     /// two writers. Blocks.
     pub(super) fn check_whole(&self) -> Result<()> {
-        let Target { path, size, written } = &*self.target;
+        let Target { path, space, written } = &*self.target;
+        let size = space.size();
         let metadata = self.file.metadata().map_err(|error| io_error("could not look at", path, error))?;
         let written = written.load(Ordering::Relaxed);
-        let problem = if metadata.len() != *size {
+        let problem = if metadata.len() != size {
             format!("{} has {} bytes in place of {size}", path.display(), metadata.len())
-        } else if written != *size {
+        } else if written != size {
             format!("{} is not whole: {written} of {size} bytes were written", path.display())
         } else {
             return Ok(());
@@ -111,7 +117,7 @@ mod tests {
     use super::*;
 
     fn target(path: impl Into<PathBuf>, size: u64) -> Arc<Target> {
-        Arc::new(Target::new(path.into(), size))
+        Arc::new(Target::new(path.into(), Space::unlimited(size)))
     }
 
     #[test]

@@ -469,7 +469,6 @@ mod tests {
             .await;
             let (source, _token) = container(address);
             let store = Store::new(StoreConfig {
-                ceilings: Arc::default(),
                 endpoint: Some(Endpoint {
                     scheme: http::uri::Scheme::HTTP,
                     authority: address.to_string().parse().unwrap(),

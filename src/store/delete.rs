@@ -60,12 +60,16 @@ impl Store {
             (header::CONTENT_TYPE, HeaderValue::from_static("application/xml")),
             (CONTENT_MD5, value(&CONTENT_MD5, &digest)?),
         ]);
+        let prefix = super::keys::encode_path(keys.first().copied().unwrap_or_default());
         let request = wire::Request {
             method: Method::POST,
             key_path: "".into(),
             query: "delete=".into(),
             headers,
             body: Bytes::from(document).into(),
+            prefix: prefix.as_str().into(),
+            flow: self.flow.clone(),
+            admitted: false,
         };
         match self.wire.send(&store.bucket, request).await {
             Ok(response) => {

@@ -74,6 +74,8 @@ pub(crate) struct ReadOptions<'a> {
     pub(crate) customer_key: Option<&'a CustomerKey>,
     /// Whether the answer is to tell the checksum that is stored with the object.
     pub(crate) checksum: bool,
+    /// Whether the request has waited to be [admitted](super::Store::admit).
+    pub(crate) admitted: bool,
 }
 
 impl ObjectHeaders {
@@ -234,7 +236,7 @@ impl WriteCondition {
 
 impl ReadOptions<'_> {
     pub(super) fn to_headers(self) -> Result<HeaderMap, super::Failure> {
-        let Self { range, if_match, customer_key: key, checksum } = self;
+        let Self { range, if_match, customer_key: key, checksum, admitted: _ } = self;
         let mut headers = HeaderMap::new();
         if let Some(key) = key {
             headers = customer_key(&CUSTOMER_KEY, key);

@@ -41,6 +41,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::client::{HttpClient, HttpConnector, HttpRequestBody};
 use object_store::{ClientOptions, GetOptions, ObjectStore, PutOptions, PutPayload, RetryConfig};
+use percent_encoding::percent_decode_str;
 use tokio::sync::OnceCell;
 
 use self::clock::Clock;
@@ -60,10 +61,10 @@ pub use self::transport::TlsRoots;
 use self::transport::Transport;
 pub(crate) use self::transport::{CaCertificates, TransportConfig};
 pub(crate) use self::uploads::{ListedUpload, UploadMarker, UploadsPage};
-use self::wire::{Bucket, BucketService, RequestHeaders, ResponseHead, Wire};
+use self::wire::{Addition, Bucket, BucketService, ResponseHead, Wire};
 use crate::address::Location;
 use crate::checksum::Checksum;
-use crate::limits::Ceilings;
+use crate::limits::{Flow, SlowedPrefix, Slowing};
 
 /// How a store is reached.
 #[derive(Debug)]
@@ -74,7 +75,6 @@ pub(crate) struct StoreConfig {
     pub(crate) virtual_host_style: bool,
     pub(crate) credentials: CredentialSource,
     pub(crate) transport: TransportConfig,
-    pub(crate) ceilings: Arc<Ceilings>,
 }
 
 /// All buckets of one service, over one pool of connections and one provider of credentials. Clones share them.
@@ -82,6 +82,8 @@ pub(crate) struct StoreConfig {
 pub(crate) struct Store {
     wire: Arc<Wire>,
     buckets: Arc<RwLock<HashMap<String, Arc<BucketStore>>>>,
+    /// For whom this one sends its requests.
+    flow: Flow,
 }
 
 struct BucketStore {
@@ -98,7 +100,7 @@ pub(crate) type WriteConditions = [OnceCell<bool>; 4];
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { wire, buckets: _ } = self;
+        let Self { wire, buckets: _, flow: _ } = self;
         f.debug_struct("Store").field("endpoint", &wire.endpoint).field("region", &wire.region).finish_non_exhaustive()
     }
 }
@@ -151,6 +153,8 @@ pub(crate) struct Incoming {
 
 const VERSION_HEADER: &str = "x-amz-version-id";
 /// A thousand keys of 1,024 bytes, encoded, are under 4 MiB.
+/// An ordinary one, and what is read from it.
+const PAGE: u64 = 1024 * 1024;
 const MAX_LIST_BODY: usize = 32 * 1024 * 1024;
 
 impl Store {
@@ -158,13 +162,38 @@ impl Store {
     ///
     /// A text that says which part of the configuration cannot be used.
     pub(crate) fn new(config: StoreConfig) -> Result<Self, String> {
-        let StoreConfig { endpoint, region, virtual_host_style, credentials, transport, ceilings } = config;
+        let StoreConfig { endpoint, region, virtual_host_style, credentials, transport } = config;
         let transport = Transport::new(&transport)?;
         let credentials = Credentials::new(credentials, &transport)?;
         let signer = Signer::default();
-        let clock = Clock::default();
-        let wire = Wire { transport, credentials, signer, clock, endpoint, region, virtual_host_style, ceilings };
-        Ok(Self { wire: Arc::new(wire), buckets: Arc::default() })
+        let (clock, slowing) = (Clock::default(), Slowing::default());
+        let wire = Wire { transport, credentials, signer, clock, endpoint, region, virtual_host_style, slowing };
+        Ok(Self { wire: Arc::new(wire), buckets: Arc::default(), flow: Flow::default() })
+    }
+
+    /// The same store, used by `flow`.
+    pub(crate) fn with_flow(&self, flow: Flow) -> Self {
+        Self { flow, ..self.clone() }
+    }
+
+    pub(crate) fn flow(&self) -> &Flow {
+        &self.flow
+    }
+
+    /// Where the service was found to take fewer requests than it was sent.
+    pub(crate) fn slowed_prefixes(&self) -> Vec<SlowedPrefix> {
+        let mut slowed = self.wire.slowing.prefixes();
+        for SlowedPrefix { prefix, .. } in &mut slowed {
+            *prefix = percent_decode_str(prefix).decode_utf8_lossy().into_owned();
+        }
+        slowed
+    }
+
+    /// Waits until a request for this object may be sent, where the service takes only so many of them: for one that is
+    /// [`admitted`](ReadOptions::admitted) then. What is held while a request waits by itself, others may need.
+    pub(crate) async fn admit(&self, location: &Location) {
+        let key_path = || keys::encode_path(location.key());
+        self.wire.slowing.wait(&self.flow, location.bucket(), key_path).await;
     }
 
     /// GetObject.
@@ -186,7 +215,8 @@ impl Store {
     ) -> Result<(ObjectHead, BoxStream<'static, Result<Bytes, Failure>>), Failure> {
         let store = self.bucket(location.bucket())?;
         let mut request = GetOptions { head, ..GetOptions::default() };
-        request.extensions.insert(RequestHeaders(options.to_headers()?));
+        let (headers, flow) = (options.to_headers()?, self.flow.clone());
+        request.extensions.insert(Addition { headers, flow, admitted: options.admitted });
         let mut result =
             store.objects.get_opts(&keys::to_path(location.key()), request).await.map_err(Failure::from_store)?;
         let response = answered(result.extensions.remove())?;
@@ -210,13 +240,9 @@ impl Store {
         let put = |of_checksum: HeaderMap| {
             let mut headers = headers.clone();
             headers.extend(of_checksum);
-            store.put(location, headers, body.clone())
+            store.put(location, Addition { headers, flow: self.flow.clone(), admitted: false }, body.clone())
         };
         store.with_or_without_checksum(checksum.map(checksum::of_body), put).await.map(|(stored, _)| stored)
-    }
-
-    pub(crate) fn ceilings(&self) -> &Ceilings {
-        &self.wire.ceilings
     }
 
     /// Whether this is S3 itself, and not a service that is like it.
@@ -234,7 +260,7 @@ impl Store {
         if store.bucket.is_seen() {
             return Ok(true);
         }
-        match self.wire.send(&store.bucket, bucket_request(Method::HEAD, String::new())).await {
+        match self.wire.send(&store.bucket, self.bucket_request(Method::HEAD, String::new(), "")).await {
             Ok(_) => Ok(true),
             Err(failure) if failure.has_status(StatusCode::NOT_FOUND) => Ok(false),
             // Who may read an object need not be allowed to ask for its bucket.
@@ -250,14 +276,15 @@ impl Store {
         query: ListQuery<'_>,
         token: Option<&str>,
     ) -> Result<ListPage, Failure> {
-        let (_, document) = self.ask(bucket, listing::query(&query, token)).await?;
+        let _memory = self.flow.memory(PAGE).await;
+        let (_, document) = self.ask(bucket, listing::query(&query, token), query.prefix).await?;
         listing::parse(&document, token)
     }
 
-    /// Headers and document of a page that a bucket is asked for.
-    async fn ask(&self, bucket: &str, query: String) -> Result<(HeaderMap, Bytes), Failure> {
+    /// Headers and document of a page that a bucket is asked for, about keys with a prefix.
+    async fn ask(&self, bucket: &str, query: String, prefix: &str) -> Result<(HeaderMap, Bytes), Failure> {
         let store = self.bucket(bucket)?;
-        let response = self.wire.send(&store.bucket, bucket_request(Method::GET, query)).await?;
+        let response = self.wire.send(&store.bucket, self.bucket_request(Method::GET, query, prefix)).await?;
         let (parts, body) = response.into_parts();
         let (document, whole) = wire::read(body, MAX_LIST_BODY).await?;
         if !whole {
@@ -298,9 +325,9 @@ impl Store {
 }
 
 impl BucketStore {
-    async fn put(&self, location: &Location, headers: HeaderMap, body: Bytes) -> Result<Stored, Failure> {
+    async fn put(&self, location: &Location, addition: Addition, body: Bytes) -> Result<Stored, Failure> {
         let mut options = PutOptions::default();
-        options.extensions.insert(RequestHeaders(headers));
+        options.extensions.insert(addition);
         let mut result = self
             .objects
             .put_opts(&keys::to_path(location.key()), PutPayload::from_bytes(body), options)
@@ -359,21 +386,34 @@ impl Store {
     ) -> Result<(HeaderMap, Bytes), Failure> {
         let store = self.bucket(location.bucket())?;
         let key_path = keys::encode_path(location.key()).into();
-        let request = wire::Request { method, key_path, query: query.into(), headers, body: body.into() };
+        let request = wire::Request {
+            method,
+            key_path,
+            query: query.into(),
+            headers,
+            body: body.into(),
+            prefix: "".into(),
+            flow: self.flow.clone(),
+            admitted: false,
+        };
         let (parts, body) = self.wire.send(&store.bucket, request).await?.into_parts();
         // Of a write, the wire has read it already, within a limit.
         let (document, _) = wire::read(body, wire::MAX_RESULT_BODY).await?;
         Ok((parts.headers, document))
     }
-}
 
-fn bucket_request(method: Method, query: String) -> wire::Request<'static> {
-    wire::Request {
-        method,
-        key_path: "".into(),
-        query: query.into(),
-        headers: HeaderMap::new(),
-        body: HttpRequestBody::empty(),
+    /// A request to the bucket as a whole, about keys with a prefix.
+    fn bucket_request(&self, method: Method, query: String, prefix: &str) -> wire::Request<'static> {
+        wire::Request {
+            method,
+            key_path: "".into(),
+            query: query.into(),
+            headers: HeaderMap::new(),
+            body: HttpRequestBody::empty(),
+            prefix: keys::encode_path(prefix).into(),
+            flow: self.flow.clone(),
+            admitted: false,
+        }
     }
 }
 

@@ -1,40 +1,39 @@
 //! Bodies that keep the pace of a client's limits.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
-use crate::limits::{Ceilings, InFlight, Pause, Way};
+use crate::limits::{Flow, Held, Pause, Way};
 
 /// A body whose bytes are counted, and wait where there is a limit.
 pub(super) struct Paced<B> {
     body: B,
     /// `None`: it has no pace.
-    ceilings: Option<Arc<Ceilings>>,
+    flow: Option<Flow>,
     way: Way,
     /// Before the next bytes.
     pause: Option<Pause>,
     /// What is left of a frame that is too long to be handed on at once.
     rest: Bytes,
-    /// The request's, until its answer is read or given up.
-    _in_flight: Option<InFlight>,
+    /// The request's place, until its answer is read or given up.
+    _place: Option<Held>,
 }
 
 impl<B> Paced<B> {
-    pub(super) fn sent(body: B, ceilings: Option<Arc<Ceilings>>) -> Self {
-        Self::new(body, ceilings, Way::Sent, None)
+    pub(super) fn sent(body: B, flow: Option<Flow>) -> Self {
+        Self::new(body, flow, Way::Sent, None)
     }
 
-    pub(super) fn received(body: B, ceilings: Arc<Ceilings>, in_flight: InFlight) -> Self {
-        Self::new(body, Some(ceilings), Way::Received, Some(in_flight))
+    pub(super) fn received(body: B, flow: Flow, place: Held) -> Self {
+        Self::new(body, Some(flow), Way::Received, Some(place))
     }
 
-    fn new(body: B, ceilings: Option<Arc<Ceilings>>, way: Way, in_flight: Option<InFlight>) -> Self {
-        let pause = ceilings.as_ref().and_then(|ceilings| ceilings.pause(way));
-        Self { body, ceilings, way, pause, rest: Bytes::new(), _in_flight: in_flight }
+    fn new(body: B, flow: Option<Flow>, way: Way, place: Option<Held>) -> Self {
+        let pause = flow.as_ref().and_then(|flow| flow.pause(way));
+        Self { body, flow, way, pause, rest: Bytes::new(), _place: place }
     }
 }
 
@@ -58,12 +57,12 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Paced<B> {
                 other => return Poll::Ready(other),
             };
         }
-        if let Some(ceilings) = &this.ceilings {
-            if let Some(piece) = ceilings.piece(this.way).filter(|piece| *piece < data.len()) {
+        if let Some(flow) = &this.flow {
+            if let Some(piece) = flow.piece(this.way).filter(|piece| *piece < data.len()) {
                 this.rest = data.split_off(piece);
             }
-            ceilings.count(this.way, data.len());
-            this.pause = ceilings.pause(this.way);
+            flow.count(this.way, data.len());
+            this.pause = flow.pause(this.way);
         }
         Poll::Ready(Some(Ok(Frame::data(data))))
     }

@@ -30,7 +30,7 @@ use tower_service::Service;
 use super::failure::{Failure, FailureKind};
 use super::idle::{Direction, Idle, IdleTimer, LimitedBody, Patience, Traffic};
 use super::paced::Paced;
-use crate::limits::Ceilings;
+use crate::limits::Flow;
 
 /// Which certificate authorities are trusted, beside those that are added one by one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -152,12 +152,8 @@ impl Transport {
         pools.entry(runtime).or_insert(RuntimePool { pool, alive }).pool.clone()
     }
 
-    /// Sends one request once, its body at the pace of `ceilings`. Ends with the headers of the answer, whatever its status.
-    pub(super) async fn send(
-        &self,
-        mut request: HttpRequest,
-        ceilings: Option<&Arc<Ceilings>>,
-    ) -> Result<HttpResponse, Failure> {
+    /// Sends one request once, its body at the pace of `flow`. Ends with the headers of the answer, whatever its status.
+    pub(super) async fn send(&self, mut request: HttpRequest, flow: Option<&Flow>) -> Result<HttpResponse, Failure> {
         // For https the tunnel authenticates; a plain request does it itself.
         if request.uri().scheme_str() == Some("http") {
             let proxy = self.proxies.intercept(request.uri());
@@ -167,7 +163,7 @@ impl Transport {
         }
         let host = request.uri().authority().cloned();
         let patience = Patience::begin(&mut request);
-        let sent = self.pool().request(request.map(|body| Paced::sent(body, ceilings.cloned())));
+        let sent = self.pool().request(request.map(|body| Paced::sent(body, flow.cloned())));
         let answered = match &patience {
             Some(patience) => patience.wait(sent).await?,
             None => sent.await,

@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use http_body_util::BodyExt as _;
 use object_store::aws::AwsCredential;
 use object_store::client::{HttpError, HttpRequest, HttpRequestBody, HttpResponse, HttpResponseBody, HttpService};
+use tokio::time::Instant;
 
 use super::clock::{Clock, Verdict};
 use super::credentials::Credentials;
@@ -24,7 +25,7 @@ use super::paced::Paced;
 use super::route::{Endpoint, Route};
 use super::sign::{self, Signer, SigningKeys};
 use super::transport::Transport;
-use crate::limits::Ceilings;
+use crate::limits::{Flow, Slowing};
 
 /// What all buckets of a client share.
 #[derive(Debug)]
@@ -36,7 +37,7 @@ pub(super) struct Wire {
     pub(super) endpoint: Option<Endpoint>,
     pub(super) region: String,
     pub(super) virtual_host_style: bool,
-    pub(super) ceilings: Arc<Ceilings>,
+    pub(super) slowing: Slowing,
 }
 
 /// What is known of one bucket.
@@ -56,11 +57,22 @@ pub(super) struct Request<'a> {
     pub(super) query: Cow<'a, str>,
     pub(super) headers: HeaderMap,
     pub(super) body: HttpRequestBody,
+    /// What the keys begin with that a request to the bucket as a whole is about, encoded.
+    pub(super) prefix: Cow<'a, str>,
+    /// For whom it is sent.
+    pub(super) flow: Flow,
+    /// Whether it has [waited](Slowing::wait) for its prefix.
+    pub(super) admitted: bool,
 }
 
-/// Headers that a caller adds to a request of `object_store`, sent along as an extension.
-#[derive(Debug, Clone)]
-pub(super) struct RequestHeaders(pub(super) HeaderMap);
+/// What a caller adds to a request of `object_store`, sent along as an extension.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Addition {
+    pub(super) headers: HeaderMap,
+    pub(super) flow: Flow,
+    /// Whether it has [waited](Slowing::wait) for its prefix.
+    pub(super) admitted: bool,
+}
 
 /// Status and headers of an answer, which come back through `object_store` as an extension.
 #[derive(Debug, Clone)]
@@ -104,20 +116,40 @@ impl Wire {
     /// Sends `request` once; again only as answers say how, each at most once: to another place, for the server's time, with
     /// fresh credentials. The answer is a success, unread unless it may carry an error.
     pub(super) async fn send(&self, bucket: &Bucket, request: Request<'_>) -> Result<HttpResponse, Failure> {
-        let in_flight = self.ceilings.begin().await;
-        let response = self.send_now(bucket, request).await?;
-        Ok(response.map(|body| HttpResponseBody::new(Paced::received(body, Arc::clone(&self.ceilings), in_flight))))
+        let Request { key_path, prefix, flow, .. } = &request;
+        let keys = if key_path.is_empty() { prefix } else { key_path };
+        if !request.admitted {
+            self.slowing.wait(flow, &bucket.name, || keys).await;
+        }
+        let place = flow.begin().await;
+        let begun = Instant::now();
+        match self.send_now(bucket, &request).await {
+            Ok(response) => {
+                self.slowing.taken(&bucket.name, || keys, begun);
+                Ok(response.map(|body| HttpResponseBody::new(Paced::received(body, flow.clone(), place))))
+            }
+            Err(failure) => {
+                match failure.kind {
+                    FailureKind::Answer if failure.retryability() == Retryability::Throttled => {
+                        self.slowing.throttled(flow, &bucket.name, keys, begun);
+                    }
+                    FailureKind::Answer => self.slowing.taken(&bucket.name, || keys, begun),
+                    _ => {}
+                }
+                Err(failure)
+            }
+        }
     }
 
-    async fn send_now(&self, bucket: &Bucket, request: Request<'_>) -> Result<HttpResponse, Failure> {
+    async fn send_now(&self, bucket: &Bucket, request: &Request<'_>) -> Result<HttpResponse, Failure> {
         let mut route = bucket.route();
         let mut redirects = 0;
         let mut ahead = self.clock.ahead();
         let mut corrected = None;
         let mut renewed = false;
         loop {
-            let (signed, credential) = self.signed(&route, &request, ahead).await?;
-            let response = self.transport.send(signed, Some(&self.ceilings)).await?;
+            let (signed, credential) = self.signed(&route, request, ahead).await?;
+            let response = self.transport.send(signed, Some(&request.flow)).await?;
             let (parts, body) = response.into_parts();
             if parts.status.is_success() {
                 bucket.seen.store(true, Ordering::Relaxed);
@@ -126,7 +158,7 @@ impl Wire {
                 }
                 return check_success(&request.method, parts, body).await;
             }
-            if let Some(next) = route.moved(&bucket.name, self, &request, parts.status, &parts.headers) {
+            if let Some(next) = route.moved(&bucket.name, self, request, parts.status, &parts.headers) {
                 redirects += 1;
                 if redirects == MAX_REDIRECTS {
                     let message = format!("redirected {MAX_REDIRECTS} times without an answer");
@@ -343,12 +375,13 @@ pub(super) struct BucketService {
 impl HttpService for BucketService {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let (mut parts, body) = request.into_parts();
-        let headers = parts.extensions.remove::<RequestHeaders>().map_or_else(HeaderMap::new, |headers| headers.0);
+        let Addition { headers, flow, admitted } = parts.extensions.remove().unwrap_or_default();
         let key_path = parts.uri.path().strip_prefix('/').and_then(keys::from_url_path).ok_or_else(|| {
             Failure::new(FailureKind::Request, format!("{:?} is not the path of a key", parts.uri.path())).into_http()
         })?;
         let query = keys::canonical_query(parts.uri.query().unwrap_or("")).into();
-        let request = Request { method: parts.method, key_path, query, headers, body };
+        let prefix = "".into();
+        let request = Request { method: parts.method, key_path, query, headers, body, prefix, flow, admitted };
         let response = self.wire.send(&self.bucket, request).await.map_err(Failure::into_http)?;
         Ok(hand_over(response))
     }
@@ -388,13 +421,22 @@ pub(super) mod tests {
             endpoint,
             region: "us-east-1".to_owned(),
             virtual_host_style,
-            ceilings: Arc::default(),
+            slowing: Slowing::default(),
         }
     }
 
     pub(in crate::store) fn a_get(key_path: &str, headers: HeaderMap) -> Request<'_> {
         let body = HttpRequestBody::empty();
-        Request { method: Method::GET, key_path: key_path.into(), query: "".into(), headers, body }
+        Request {
+            method: Method::GET,
+            key_path: key_path.into(),
+            query: "".into(),
+            headers,
+            body,
+            prefix: "".into(),
+            flow: Flow::default(),
+            admitted: true,
+        }
     }
 
     #[tokio::test]

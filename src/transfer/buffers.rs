@@ -1,45 +1,103 @@
 //! The buffers of one value's parts, used again and again: what is given back to the allocator need not come back from it.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 
-/// The buffers that are not in use.
-#[derive(Default)]
-pub(super) struct Buffers(Arc<Idle>);
+use crate::limits::{Flow, Held};
 
-type Idle = Mutex<Vec<Vec<u8>>>;
+/// The buffers of a value that are not in use.
+pub(super) struct Buffers {
+    flow: Flow,
+    idle: Arc<Idle>,
+    /// Whether they wait for a stream of the caller's, which may need memory itself.
+    of_stream: bool,
+}
+
+type Idle = Mutex<Vec<Buffer>>;
+
+/// Memory of the client's, and what it may hold.
+#[derive(Debug)]
+pub(super) struct Buffer {
+    pub(super) bytes: Vec<u8>,
+    held: Vec<Held>,
+}
 
 impl Buffers {
-    /// An empty buffer, with the room of an earlier part if there is one.
-    pub(super) fn take(&self) -> Vec<u8> {
-        let idle = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        idle.unwrap_or_default()
+    pub(super) fn of_file(flow: Flow) -> Self {
+        Self { flow, idle: Arc::default(), of_stream: false }
     }
 
-    /// What was written to a buffer, which comes back when the last clone of these bytes is dropped.
-    pub(super) fn lend(&self, buffer: Vec<u8>) -> Bytes {
-        Bytes::from_owner(Lent { buffer, idle: Arc::downgrade(&self.0) })
+    pub(super) fn of_stream(flow: Flow) -> Self {
+        Self { flow, idle: Arc::default(), of_stream: true }
+    }
+
+    /// An empty buffer for `length` bytes, with the room of an earlier part if there is one; else when there is memory for it.
+    pub(super) async fn take(&self, length: u64) -> Buffer {
+        if let Some(buffer) = self.lock().pop_if(|buffer| buffer.amount() >= length) {
+            return buffer;
+        }
+        // Who waits for memory has none in hand that it does not use.
+        self.clear();
+        let mut held = Vec::with_capacity(2);
+        if self.of_stream {
+            held.push(self.flow.stream_memory(length).await);
+        }
+        held.push(self.flow.memory(length).await);
+        Buffer { bytes: Vec::new(), held }
+    }
+
+    /// Gives back what is not in use.
+    pub(super) fn clear(&self) {
+        self.lock().clear();
+    }
+
+    /// What was written to a buffer, which comes back when the last clone of these bytes is dropped, or goes when others want
+    /// the memory.
+    pub(super) fn lend(&self, buffer: Buffer) -> Bytes {
+        Bytes::from_owner(Lent { buffer: Some(buffer), flow: self.flow.clone(), idle: Arc::downgrade(&self.idle) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Buffer>> {
+        lock(&self.idle)
+    }
+}
+
+fn lock(idle: &Idle) -> MutexGuard<'_, Vec<Buffer>> {
+    idle.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Buffer {
+    /// Gives back what it does not need, for what it holds is all.
+    pub(super) fn shrink(&mut self) {
+        let length = self.bytes.len() as u64;
+        self.held.iter_mut().for_each(|held| held.shrink(length));
+    }
+
+    fn amount(&self) -> u64 {
+        self.held.iter().map(Held::amount).min().unwrap_or_default()
     }
 }
 
 struct Lent {
-    buffer: Vec<u8>,
+    buffer: Option<Buffer>,
+    flow: Flow,
     idle: Weak<Idle>,
 }
 
 impl AsRef<[u8]> for Lent {
     fn as_ref(&self) -> &[u8] {
-        &self.buffer
+        self.buffer.as_ref().map_or(&[], |buffer| &buffer.bytes)
     }
 }
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        let Some(idle) = self.idle.upgrade() else { return };
-        let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.clear();
-        idle.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
+        let (Some(mut buffer), Some(idle)) = (self.buffer.take(), self.idle.upgrade()) else { return };
+        if !self.flow.memory_is_wanted() {
+            buffer.bytes.clear();
+            lock(&idle).push(buffer);
+        }
     }
 }
 
@@ -47,26 +105,65 @@ impl Drop for Lent {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_buffer_is_used_again_when_nobody_reads_it_any_more() {
-        let buffers = Buffers::default();
-        let mut buffer = buffers.take();
-        buffer.extend_from_slice(&[7; 1000]);
-        let lent = buffers.lend(buffer);
+    async fn filled(buffers: &Buffers, length: u64) -> Bytes {
+        let mut buffer = buffers.take(length).await;
+        buffer.bytes.resize(length as usize, 7);
+        buffers.lend(buffer)
+    }
+
+    #[tokio::test]
+    async fn a_buffer_is_used_again_when_nobody_reads_it_any_more() {
+        let buffers = Buffers::of_file(Flow::default());
+        let lent = filled(&buffers, 1000).await;
         let clone = lent.slice(10..20);
         drop(lent);
-        assert_eq!(buffers.take().capacity(), 0);
+        assert_eq!(buffers.take(10).await.bytes.capacity(), 0);
         assert_eq!(clone, [7; 10][..]);
         drop(clone);
-        let again = buffers.take();
+        let again = buffers.take(500).await.bytes;
         assert!(again.is_empty() && again.capacity() >= 1000);
     }
 
-    #[test]
-    fn what_is_lent_outlives_its_buffers() {
-        let buffers = Buffers::default();
-        let lent = buffers.lend(vec![7; 10]);
+    #[tokio::test]
+    async fn what_is_lent_outlives_its_buffers() {
+        let buffers = Buffers::of_stream(Flow::default());
+        let lent = filled(&buffers, 10).await;
         drop(buffers);
         assert_eq!(lent, [7; 10][..]);
+    }
+
+    #[tokio::test]
+    async fn memory_is_held_by_buffers_and_goes_with_them() {
+        let flow = Flow::default();
+        let held = || flow.scope().stats().memory_bytes;
+        let buffers = Buffers::of_stream(flow.clone());
+        let lent = [filled(&buffers, 1000).await, filled(&buffers, 1000).await];
+        assert_eq!(held(), 2000);
+        drop(lent);
+        assert_eq!(held(), 2000);
+        // A longer one needs another, and the others are not kept while it waits for that.
+        let longer = filled(&buffers, 1001).await;
+        assert_eq!(held(), 1001);
+        drop(longer);
+        buffers.clear();
+        assert_eq!(held(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_buffer_that_others_wait_for_is_not_kept() {
+        let flow = Flow::default();
+        flow.scope().set(crate::Limits::default().memory_bytes(1000)).unwrap();
+        let buffers = Buffers::of_file(flow.clone());
+        let lent = filled(&buffers, 1000).await;
+        let other = tokio::spawn({
+            let flow = flow.another();
+            async move { flow.memory(10).await.amount() }
+        });
+        while !flow.memory_is_wanted() {
+            tokio::task::yield_now().await;
+        }
+        drop(lent);
+        assert_eq!(other.await.unwrap(), 10);
+        assert_eq!(flow.scope().stats().memory_bytes, 0);
     }
 }

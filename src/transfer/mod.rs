@@ -31,6 +31,7 @@ use tokio_util::task::TaskTracker;
 use crate::blocking::blocking;
 use crate::checksum::{Checksum, ChecksumAlgorithm, Integrity};
 use crate::error::{Error, Result};
+use crate::limits::Flow;
 use crate::retry::Retries;
 use crate::store::{Failure, ObjectHeaders, Store, WriteId};
 
@@ -73,6 +74,17 @@ const HASHED_INLINE: usize = 256 * 1024;
 pub(crate) const EXTRA_PARTS: usize = 24;
 
 impl Engine {
+    /// The same, for another operation of the scope: with its own share of what all have together.
+    pub(crate) fn for_another_operation(&self) -> Self {
+        let flow = self.flow().another();
+        Self { store: self.store.with_flow(flow.clone()), retries: self.retries.with_flow(flow), ..self.clone() }
+    }
+
+    /// What its requests, buffers and files count for.
+    pub(crate) fn flow(&self) -> &Flow {
+        self.store.flow()
+    }
+
     /// A request that is simply sent again when it fails.
     pub(crate) async fn request<'a, T, F>(&'a self, mut attempt: impl FnMut(&'a Store) -> F) -> Result<T>
     where

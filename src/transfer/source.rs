@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use tokio::task::consume_budget;
 
-use super::buffers::Buffers;
+use super::buffers::{Buffer, Buffers};
 use crate::blocking::blocking;
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits::Flow;
 use crate::request::{ByteStream, Source};
 
 /// A value that is being read.
@@ -48,12 +49,16 @@ struct Stamp {
 }
 
 impl Reading {
-    pub(super) async fn begin(source: Source) -> Result<Self> {
+    pub(super) async fn begin(source: Source, flow: &Flow) -> Result<Self> {
         Ok(match source {
             Source::Bytes(all) => Self::Bytes { rest: all.clone(), all },
-            Source::File(path) => Self::File(blocking(move || OpenFile::open(path)).await?),
+            Source::File(path) => {
+                let buffers = Buffers::of_file(flow.clone());
+                Self::File(blocking(move || OpenFile::open(path, buffers)).await?)
+            }
             Source::Stream(stream) => {
-                Self::Stream(Gathering { stream, rest: Bytes::new(), ended: false, buffers: Buffers::default() })
+                let buffers = Buffers::of_stream(flow.clone());
+                Self::Stream(Gathering { stream, rest: Bytes::new(), ended: false, buffers })
             }
         })
     }
@@ -80,9 +85,10 @@ impl Reading {
             Self::File(file) => {
                 let (reader, path) = (Arc::clone(&file.file), file.path.clone());
                 // No further than the size: a file may grow faster than it is read.
-                let (length, buffer) = (length.min(file.left), file.buffers.take());
+                let length = length.min(file.left);
+                let buffer = file.buffers.take(length).await;
                 let read = blocking(move || read(&reader, &path, length, buffer)).await?;
-                file.left -= read.len() as u64;
+                file.left -= read.bytes.len() as u64;
                 Ok(file.buffers.lend(read))
             }
             Self::Stream(gathering) => gathering.next(length).await,
@@ -97,12 +103,13 @@ impl Reading {
     pub(super) async fn whole(&mut self, size: u64) -> Result<Bytes> {
         let Self::File(file) = self else { return self.next(size).await };
         let (reader, path, was) = (Arc::clone(&file.file), file.path.clone(), file.was);
-        blocking(move || {
-            let bytes = read(&reader, &path, size, Vec::new())?;
-            check_unchanged(&reader, &path, was, size - bytes.len() as u64)?;
-            Ok(bytes.into())
-        })
-        .await
+        let buffer = file.buffers.take(size).await;
+        let read = blocking(move || {
+            let read = read(&reader, &path, size, buffer)?;
+            check_unchanged(&reader, &path, was, size - read.bytes.len() as u64)?;
+            Ok(read)
+        });
+        Ok(file.buffers.lend(read.await?))
     }
 
     /// Whether what was read is all, and still as it was at the beginning.
@@ -132,11 +139,11 @@ impl Reading {
 }
 
 impl OpenFile {
-    fn open(path: PathBuf) -> Result<Self> {
+    fn open(path: PathBuf, buffers: Buffers) -> Result<Self> {
         check_file(&path)?;
         let file = File::open(&path).map_err(|error| unreadable(&path, error))?;
         let was = Stamp::of(&file, &path)?;
-        Ok(Self { file: Arc::new(file), path, was, left: was.size, buffers: Buffers::default() })
+        Ok(Self { file: Arc::new(file), path, was, left: was.size, buffers })
     }
 }
 
@@ -167,9 +174,9 @@ fn check_regular(metadata: &std::fs::Metadata, path: &Path) -> Result<()> {
 }
 
 /// Up to `length` bytes, into `buffer`. Blocks.
-fn read(file: &File, path: &Path, length: u64, mut buffer: Vec<u8>) -> Result<Vec<u8>> {
-    buffer.reserve_exact(usize::try_from(length).unwrap_or(0));
-    file.take(length).read_to_end(&mut buffer).map_err(|error| unreadable(path, error))?;
+fn read(file: &File, path: &Path, length: u64, mut buffer: Buffer) -> Result<Buffer> {
+    buffer.bytes.reserve_exact(usize::try_from(length).unwrap_or(0));
+    file.take(length).read_to_end(&mut buffer.bytes).map_err(|error| unreadable(path, error))?;
     Ok(buffer)
 }
 
@@ -179,7 +186,9 @@ fn check_unchanged(file: &File, path: &Path, was: Stamp, left: u64) -> Result<()
         return Err(Error::new(ErrorKind::Changed, format!("{} was changed while it was read", path.display())));
     }
     // The files of `/proc` say that they are empty.
-    if !read(file, path, 1, Vec::new())?.is_empty() {
+    let mut more = Vec::new();
+    file.take(1).read_to_end(&mut more).map_err(|error| unreadable(path, error))?;
+    if !more.is_empty() {
         let problem =
             format!("{} holds more than its size of {} bytes; use PutValue::reader", path.display(), was.size);
         return Err(Error::new(ErrorKind::InvalidObject, problem));
@@ -190,14 +199,22 @@ fn check_unchanged(file: &File, path: &Path, was: Stamp, left: u64) -> Result<()
 impl Gathering {
     /// Fills a buffer of its own: what a stream yields may be a byte, or a small piece of something large.
     async fn next(&mut self, length: u64) -> Result<Bytes> {
-        let length = usize::try_from(length).unwrap_or(usize::MAX);
-        let mut gathered = self.buffers.take();
+        let mut buffer = self.buffers.take(length).await;
+        let (length, gathered) = (usize::try_from(length).unwrap_or(usize::MAX), &mut buffer.bytes);
         while gathered.len() < length {
             if self.rest.is_empty() {
                 if self.ended {
                     break;
                 }
-                match self.stream.next().await {
+                let chunk = match self.stream.next().now_or_never() {
+                    Some(ready) => ready,
+                    None => {
+                        // Nobody knows for how long.
+                        self.buffers.clear();
+                        self.stream.next().await
+                    }
+                };
+                match chunk {
                     None => self.ended = true,
                     Some(Ok(chunk)) => {
                         self.rest = chunk;
@@ -213,7 +230,10 @@ impl Gathering {
             let taken = self.rest.split_to(self.rest.len().min(length - gathered.len()));
             gathered.extend_from_slice(&taken);
         }
-        Ok(self.buffers.lend(gathered))
+        if self.ended {
+            buffer.shrink();
+        }
+        Ok(self.buffers.lend(buffer))
     }
 }
 
@@ -226,7 +246,7 @@ mod tests {
     use super::*;
 
     async fn reading(path: &Path) -> Reading {
-        Reading::begin(Source::File(path.to_owned())).await.unwrap()
+        Reading::begin(Source::File(path.to_owned()), &Flow::default()).await.unwrap()
     }
 
     #[tokio::test]
@@ -284,7 +304,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let missing = directory.path().join("missing");
         for (path, kind) in [(directory.path(), ErrorKind::InvalidObject), (&missing, ErrorKind::Io)] {
-            let error = Reading::begin(Source::File(path.to_owned())).await.err().unwrap();
+            let error = Reading::begin(Source::File(path.to_owned()), &Flow::default()).await.err().unwrap();
             assert!(error.kind() == kind && error.to_string().contains(path.to_str().unwrap()), "{error}");
         }
     }

@@ -27,7 +27,7 @@ async fn no_more_requests_are_on_their_way_than_allowed_and_a_new_limit_holds_at
     let others = tokio::spawn(other.get_many(keys[20..].to_vec()).into_future());
     fixture.wait_until(|log| log.len() == 3).await;
     in_time("all others wait", async {
-        while fixture.client.stats().requests_waiting < 37 {
+        while fixture.client.stats().waiting.for_requests_in_flight < 37 {
             tokio::task::yield_now().await;
         }
     })
@@ -40,7 +40,7 @@ async fn no_more_requests_are_on_their_way_than_allowed_and_a_new_limit_holds_at
     fixture.server.release();
     assert_eq!(gets.await.unwrap().unwrap().len() + others.await.unwrap().unwrap().len(), 40);
     let stats = fixture.client.stats();
-    assert_eq!((stats.requests, stats.requests_in_flight, stats.requests_waiting), (40, 0, 0));
+    assert_eq!((stats.requests, stats.requests_in_flight, stats.waiting.for_requests_in_flight), (40, 0, 0));
 }
 
 #[tokio::test]
@@ -66,7 +66,10 @@ async fn with_one_request_at_a_time_everything_still_ends() {
         s3.delete_many(["large", "stream", "once", "copy"]).await.unwrap();
     };
     tokio::time::timeout(Duration::from_secs(120), everything).await.expect("nothing waits for itself");
-    assert_eq!((fixture.client.stats().requests_in_flight, fixture.client.stats().requests_waiting), (0, 0));
+    assert_eq!(
+        (fixture.client.stats().requests_in_flight, fixture.client.stats().waiting.for_requests_in_flight),
+        (0, 0)
+    );
 }
 
 #[tokio::test]
@@ -94,7 +97,7 @@ async fn a_place_comes_back_from_whatever_ends_a_request() {
         }
     })
     .await;
-    assert_eq!(fixture.client.stats().requests_waiting, 0);
+    assert_eq!(fixture.client.stats().waiting.for_requests_in_flight, 0);
 }
 
 #[tokio::test]

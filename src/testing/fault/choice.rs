@@ -80,6 +80,20 @@ impl Fault {
         self
     }
 
+    /// Only to calls beyond so many in a second, without an end unless [`times`](Self::times) says so: with
+    /// [`status`](Self::status) 503 and a [`key_prefix`](Self::key_prefix), how S3 throttles a prefix. A tenth of a second may be
+    /// caught up with.
+    ///
+    /// ```
+    /// use s3flow::testing::Fault;
+    ///
+    /// let throttled = Fault::status(503, "SlowDown").key_prefix("logs/").beyond(200);
+    /// ```
+    pub fn beyond(mut self, calls_per_second: u32) -> Self {
+        self.schedule.beyond = Some(calls_per_second);
+        self
+    }
+
     /// Counts, and draws, for each object by itself: [`on_call(2)`](Self::on_call) is then the second attempt at each.
     ///
     /// Calls are counted together when they are for the same operation, bucket and key, and the same part number or the same

@@ -20,8 +20,9 @@ use super::{Engine, Stopped, conditional};
 use crate::address::Location;
 use crate::checksum::{Checksum, Verification, Verified};
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits::Held;
 use crate::retry::Retry;
-use crate::scope::{Directory, FileLease, PartFile};
+use crate::scope::{Directory, FileLease, PartFile, Space};
 use crate::store::{ByteRange, Failure, Incoming, ObjectHead, ReadOptions};
 
 /// A finished download.
@@ -38,6 +39,9 @@ pub(crate) struct Downloaded {
 
 /// What is longer comes in parts.
 const LONGEST_STREAM: u64 = 2 * PART;
+/// Of memory, one stream may have 1 MiB that is gathered and 1 MiB that is written, and what a connection has read ahead: a chunk
+/// of up to 408 KiB beyond each of them, and one that nobody has taken.
+const STREAM: u64 = 3 * 1024 * 1024;
 /// An attempt that achieved less is one failure more in a row.
 const PROGRESS: u64 = 1024 * 1024;
 
@@ -58,6 +62,10 @@ struct Begun<'a> {
     /// What the bytes are to be compared with.
     check: Option<Checksum>,
     retry: Retry<'a>,
+    /// For the file.
+    space: Arc<Space>,
+    /// For the bytes on their way to it.
+    memory: Held,
 }
 
 /// Downloads an object, or a range of it, into a new file of `directory`.
@@ -109,8 +117,12 @@ impl<'a> Wanted<'a> {
 
     /// Asks for all of it, until there is an answer.
     async fn begin(self, mut retry: Retry<'a>) -> Result<Begun<'a>> {
+        let Self { engine, location, mut options, directory } = self;
+        let mut room = None;
         loop {
-            let Self { engine, location, mut options, .. } = self;
+            engine.store.admit(location).await;
+            let mut memory = engine.flow().memory(STREAM).await;
+            options.admitted = true;
             // Of a range, S3 knows none.
             options.checksum = options.range.is_none() && engine.integrity.verification != Verification::Off;
             let answer = async {
@@ -120,8 +132,21 @@ impl<'a> Wanted<'a> {
             };
             match retry.attempt(answer).await {
                 Ok((incoming, window)) => {
+                    let length = window.end - window.start;
+                    let fits = |room: &Arc<Space>| room.size() == length;
+                    let space = match room.take().filter(fits) {
+                        Some(space) => Some(space),
+                        None => directory.try_reserve(engine.flow(), length).await?,
+                    };
+                    let Some(space) = space else {
+                        // Nothing is held meanwhile: who makes room may need it.
+                        drop((incoming, memory));
+                        room = Some(directory.reserve(engine.flow(), length).await?);
+                        continue;
+                    };
+                    memory.shrink(length);
                     let check = check(engine.integrity.verification, options, &incoming.head, &window);
-                    return Ok(Begun { incoming, window, check, retry });
+                    return Ok(Begun { incoming, window, check, retry, space, memory });
                 }
                 Err(Stopped::Remote(failure)) if failure.is_precondition_failed() => {
                     let attempts = retry.attempts();
@@ -137,10 +162,10 @@ impl<'a> Wanted<'a> {
         // The farthest that an attempt came, also when the next one begins anew.
         let mut farthest = 0;
         loop {
-            let Begun { incoming, window, check, mut retry } = begun;
+            let Begun { incoming, window, check, mut retry, space, memory } = begun;
             let head = incoming.head.clone();
             let length = window.end - window.start;
-            let mut pieces = self.pieces(length, check.as_ref().map(Checksum::by));
+            let mut pieces = self.pieces(&space, check.as_ref().map(Checksum::by));
             if strong(head.etag.as_deref()) {
                 let filled = self.fill(&mut pieces, &head, window.end, Some(incoming), &mut retry, WHOLE_WILL_DO).await;
                 if let Err(error) = filled {
@@ -157,6 +182,7 @@ impl<'a> Wanted<'a> {
                     retry.progressed();
                 }
                 farthest = farthest.max(reached);
+                drop((space, memory));
                 retry.wait(stopped.failure(&retry)?).await?;
                 begun = self.begin(retry).await?;
                 continue;
@@ -169,20 +195,21 @@ impl<'a> Wanted<'a> {
                     return Err(error.with_attempts(attempts));
                 }
             };
-            let file = self.finish(pieces).await.map_err(|error| error.with_attempts(attempts))?;
+            let file = self.finish(pieces, space).await.map_err(|error| error.with_attempts(attempts))?;
             return Ok(Downloaded { head, offset: window.start, file, verified });
         }
     }
 
-    fn pieces(self, length: u64, check: Option<Verified>) -> Pieces<PartFile> {
+    fn pieces(self, space: &Arc<Space>, check: Option<Verified>) -> Pieces<PartFile> {
         let (directory, key) = (Arc::clone(self.directory), Arc::<str>::from(self.location.key()));
-        Pieces::new(self.directory, length, check, move || directory.begin(&key, length))
+        let (length, space) = (space.size(), Arc::clone(space));
+        Pieces::new(self.directory, length, check, move || directory.begin(&key, Arc::clone(&space)))
     }
 
-    async fn finish(self, pieces: Pieces<PartFile>) -> Result<FileLease> {
+    async fn finish(self, pieces: Pieces<PartFile>, space: Arc<Space>) -> Result<FileLease> {
         let (directory, key) = (Arc::clone(self.directory), self.location.key().to_owned());
         let file = pieces.finish(move |file, rest| match file {
-            None => directory.write(&key, rest),
+            None => directory.write(&key, rest, space),
             Some(mut file) => {
                 file.append(rest)?;
                 file.finish()
@@ -242,7 +269,8 @@ impl<'a> Wanted<'a> {
     /// Bytes of the version of `head`.
     async fn rest(self, head: &ObjectHead, range: Range<u64>) -> Result<Incoming, Stopped> {
         let range = ByteRange::Span { start: range.start, end: range.end };
-        let pinned = ReadOptions { range: Some(range), if_match: head.etag.as_deref(), ..self.options };
+        let if_match = head.etag.as_deref();
+        let pinned = ReadOptions { range: Some(range), if_match, ..self.options };
         let incoming = self.engine.store.get(self.location, pinned).await?;
         if incoming.head.etag != head.etag || incoming.head.size != head.size {
             return Err(Stopped::Local(changed()));

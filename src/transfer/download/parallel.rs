@@ -5,15 +5,17 @@ use std::sync::Arc;
 
 use futures::TryStreamExt as _;
 use futures::stream::FuturesUnordered;
-use tokio::sync::{SemaphorePermit, TryAcquireError};
+use tokio::sync::SemaphorePermit;
 
 use super::pieces::{Pieces, discard};
-use super::{Begun, Downloaded, Filled, WHOLE_WILL_DO, Wanted, compare};
+use super::{Begun, Downloaded, Filled, STREAM, WHOLE_WILL_DO, Wanted, compare};
 use crate::checksum::{Checksum, Verified};
 use crate::error::Result;
+use crate::limits::Held;
 use crate::retry::Retry;
 use crate::scope::Target;
 use crate::store::{Incoming, ObjectHead};
+use crate::transfer::Engine;
 use crate::transfer::parts::Plan;
 
 /// Parts of one object on their way at a time: more connections are rarely faster, and each holds some 2 MiB.
@@ -23,19 +25,21 @@ const AT_ONCE: usize = 8;
 ///
 /// All is done by the caller's own task: who drops the future has ended everything.
 pub(super) async fn download(wanted: Wanted<'_>, begun: Begun<'_>, plan: Plan) -> Result<Option<Downloaded>> {
-    let Begun { incoming, window, check, retry } = begun;
+    let Begun { incoming, window, check, retry, space, memory } = begun;
     let head = incoming.head.clone();
     let (directory, key) = (Arc::clone(wanted.directory), wanted.location.key().to_owned());
-    let size = window.end - window.start;
     let attempts = retry.attempts();
-    let begun = wanted.directory.run(move || directory.begin(&key, size)).await;
+    let begun = wanted.directory.run(move || directory.begin(&key, space)).await;
     let file = begun.map_err(|error| error.with_attempts(attempts))?;
     let by = check.as_ref().map(Checksum::by);
     let parts = Parts { wanted, head: &head, from: window.start, target: file.target(), check: by };
-    let fetched = parts.fetch_all(&window, plan, incoming, retry).await.and_then(|fetched| match fetched {
-        AllParts::Whole(checksum) => compare(check.as_ref(), checksum.as_ref()).map(Some),
-        AllParts::RangesIgnored => Ok(None),
-    });
+    let fetched = parts
+        .fetch_all(&window, plan, incoming, retry, Means { _memory: memory, _permit: None })
+        .await
+        .and_then(|fetched| match fetched {
+            AllParts::Whole(checksum) => compare(check.as_ref(), checksum.as_ref()).map(Some),
+            AllParts::RangesIgnored => Ok(None),
+        });
     let verified = match fetched {
         Ok(Some(verified)) => verified,
         other => {
@@ -59,8 +63,19 @@ fn cut(window: &Range<u64>, plan: Plan) -> impl Iterator<Item = Range<u64>> + Se
     })
 }
 
-fn may_fetch_another<'a>(wanted: Wanted<'a>, is_only: bool) -> Result<Option<SemaphorePermit<'a>>, TryAcquireError> {
-    if is_only { Ok(None) } else { wanted.engine.extra_parts.try_acquire().map(Some) }
+/// What a part that is fetched has.
+struct Means<'a> {
+    _memory: Held,
+    /// `None`: every download has one part that needs none.
+    _permit: Option<SemaphorePermit<'a>>,
+}
+
+impl<'a> Means<'a> {
+    /// For one part more, if there are any.
+    fn more(engine: &'a Engine) -> Option<Self> {
+        let permit = engine.extra_parts.try_acquire().ok()?;
+        Some(Self { _memory: engine.flow().try_memory(STREAM)?, _permit: Some(permit) })
+    }
 }
 
 /// What the parts of one object have in common.
@@ -82,42 +97,46 @@ enum AllParts {
 }
 
 /// A part that has come, or what came in its place.
-struct Fetched {
+struct Fetched<'a> {
+    means: Means<'a>,
     filled: Filled,
     start: u64,
     length: u64,
     checksum: Option<Checksum>,
 }
 
-impl Parts<'_> {
+impl<'a> Parts<'a> {
     async fn fetch_all(
         self,
         window: &Range<u64>,
         plan: Plan,
         incoming: Incoming,
         retry: Retry<'_>,
+        means: Means<'a>,
     ) -> Result<AllParts> {
         let mut ranges = cut(window, plan);
         let mut fetching = FuturesUnordered::new();
         let mut fetched = Vec::new();
-        fetching.extend(ranges.next().map(|first| self.fetch(first, Some(incoming), retry, None)));
+        fetching.extend(ranges.next().map(|first| self.fetch(first, Some(incoming), retry, means)));
+        // The last part that came leaves its means to the next, so that every download gets on.
+        let mut left = None;
         loop {
-            // One part needs no permit, so that every download gets on.
             while fetching.len() < AT_ONCE
-                && let Ok(permit) = may_fetch_another(self.wanted, fetching.is_empty())
+                && let Some(means) = left.take().or_else(|| Means::more(self.wanted.engine))
                 && let Some(range) = ranges.next()
             {
-                fetching.push(self.fetch(range, None, self.wanted.engine.retries.start(), permit));
+                fetching.push(self.fetch(range, None, self.wanted.engine.retries.start(), means));
             }
-            match fetching.try_next().await? {
-                Some(Fetched { filled: Filled::RangesIgnored, .. }) => return Ok(AllParts::RangesIgnored),
-                Some(part) => fetched.push(part),
-                None => break,
+            let Some(Fetched { means, filled, start, length, checksum }) = fetching.try_next().await? else { break };
+            if matches!(filled, Filled::RangesIgnored) {
+                return Ok(AllParts::RangesIgnored);
             }
+            left = fetching.is_empty().then_some(means);
+            fetched.push((start, length, checksum));
         }
-        fetched.sort_unstable_by_key(|part| part.start);
+        fetched.sort_unstable_by_key(|(start, ..)| *start);
         let checksums: Option<Vec<_>> =
-            fetched.iter().map(|part| part.checksum.as_ref().map(|checksum| (checksum, part.length))).collect();
+            fetched.iter().map(|(_, length, checksum)| checksum.as_ref().map(|checksum| (checksum, *length))).collect();
         Ok(AllParts::Whole(checksums.and_then(Checksum::of_parts)))
     }
 
@@ -126,8 +145,8 @@ impl Parts<'_> {
         range: Range<u64>,
         first: Option<Incoming>,
         mut retry: Retry<'_>,
-        _permit: Option<SemaphorePermit<'_>>,
-    ) -> Result<Fetched> {
+        means: Means<'a>,
+    ) -> Result<Fetched<'a>> {
         let length = range.end - range.start;
         let (target, offset) = (Arc::clone(self.target), range.start - self.from);
         let open = move || target.writer_at(offset);
@@ -140,7 +159,7 @@ impl Parts<'_> {
             Some(mut writer) => writer.append(rest),
         });
         written.await.map_err(|error| error.with_attempts(attempts))?;
-        Ok(Fetched { filled, start: range.start, length, checksum })
+        Ok(Fetched { means, filled, start: range.start, length, checksum })
     }
 }
 

@@ -1,0 +1,231 @@
+//! What one operation of one scope asks for, under the ceilings of its scope and of its client.
+
+use std::num::NonZeroU32;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::ceilings::{Cause, Ceilings, Wait};
+use super::gate::{Gate, Permit};
+use super::line::Owner;
+use super::pace::Pace;
+
+/// For whom requests are made, and from what they draw. Clones are the same operation.
+#[derive(Debug, Clone)]
+pub(crate) struct Flow(Arc<Operation>);
+
+#[derive(Debug)]
+struct Operation {
+    owner: Owner,
+    scope: Arc<Ceilings>,
+    client: Arc<Ceilings>,
+}
+
+/// What an operation holds of something, by the ceilings of its scope and of its client; dropping it gives it back.
+#[derive(Debug)]
+pub(crate) struct Held {
+    of_client: Permit,
+    of_scope: Permit,
+}
+
+/// Which way a body goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Way {
+    Sent,
+    Received,
+}
+
+/// What waits for a body's next bytes to be allowed.
+pub(crate) type Pause = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
+
+const PIECES_PER_SECOND: f64 = 20.0;
+const LONGEST_PIECE: usize = 64 * 1024;
+
+impl Flow {
+    /// Of a new scope, which has so many times the share of one whose weight is 1.
+    pub(crate) fn of_scope(client: &Arc<Ceilings>, scope: Arc<Ceilings>, weight: NonZeroU32) -> Self {
+        let owner = Owner { scope: client.next_number(), weight, operation: 0 };
+        Self(Arc::new(Operation { owner, scope, client: Arc::clone(client) }))
+    }
+
+    /// Another operation of the same scope.
+    pub(crate) fn another(&self) -> Self {
+        let Operation { owner, scope, client } = &*self.0;
+        let owner = Owner { operation: client.next_number(), ..*owner };
+        Self(Arc::new(Operation { owner, scope: Arc::clone(scope), client: Arc::clone(client) }))
+    }
+
+    pub(crate) fn scope(&self) -> &Ceilings {
+        &self.0.scope
+    }
+
+    pub(super) fn owner(&self) -> Owner {
+        self.0.owner
+    }
+
+    /// The narrower ones first: who waits for those of its scope keeps nothing from other scopes.
+    fn ceilings(&self) -> [&Arc<Ceilings>; 2] {
+        [&self.0.scope, &self.0.client]
+    }
+
+    /// Waits for `what`, which is told by the statistics.
+    pub(super) async fn waiting<T>(&self, why: Wait, what: impl Future<Output = T>) -> T {
+        let _waiting = self.ceilings().map(|ceilings| ceilings.one_more_waits(why));
+        what.await
+    }
+
+    /// Waits until a request may be begun. What it returns is held until the request has ended.
+    pub(crate) async fn begin(&self) -> Held {
+        let owner = self.owner();
+        // First the place, so that no turn is used up in waiting for one.
+        let place = self.hold(Wait::Place, 1, |ceilings| &ceilings.requests).await;
+        for ceilings in self.ceilings() {
+            if ceilings.begun.rate().is_some() {
+                let _turn = self.waiting(Wait::Rate, ceilings.begun.wait(owner)).await;
+                ceilings.begun.charge(owner, 1);
+            } else {
+                ceilings.begun.charge(owner, 1);
+            }
+        }
+        place
+    }
+
+    pub(crate) fn count_retry(&self, cause: Cause) {
+        self.ceilings().iter().for_each(|ceilings| ceilings.count_retry(cause));
+    }
+
+    pub(super) fn count_throttled(&self) {
+        self.ceilings().iter().for_each(|ceilings| ceilings.count_throttled());
+    }
+
+    /// Requests of the client that are on their way.
+    pub(super) fn requests_in_flight(&self) -> u64 {
+        self.0.client.requests.held()
+    }
+
+    /// Waits until so many bytes of memory may be used.
+    ///
+    /// Who has some does not wait for more with it in hand, or it is given back without it: so it does not wait for itself.
+    pub(crate) async fn memory(&self, bytes: u64) -> Held {
+        self.hold(Wait::Memory, bytes, |ceilings| &ceilings.memory).await
+    }
+
+    /// Waits until so many bytes may be used for what comes from a stream of the caller's. They are to be had a second time from
+    /// [`memory`](Self::memory), of which all streams together leave something: what a stream waits for may be a download.
+    pub(crate) async fn stream_memory(&self, bytes: u64) -> Held {
+        self.hold(Wait::Memory, bytes, |ceilings| &ceilings.streams).await
+    }
+
+    /// So many bytes of memory if they are there, and nobody waits for them.
+    pub(crate) fn try_memory(&self, bytes: u64) -> Option<Held> {
+        self.try_hold(bytes, |ceilings| &ceilings.memory)
+    }
+
+    /// Whether somebody waits for memory.
+    pub(crate) fn memory_is_wanted(&self) -> bool {
+        self.ceilings().iter().any(|ceilings| ceilings.waiting(Wait::Memory) > 0)
+    }
+
+    /// Waits until so many bytes of the quota are there, until then; `None` when they are not.
+    pub(crate) async fn disk(&self, bytes: u64, until: Option<Instant>) -> Option<Held> {
+        let held = self.hold(Wait::Disk, bytes, |ceilings| &ceilings.disk);
+        match until {
+            Some(until) => tokio::time::timeout_at(until, held).await.ok(),
+            None => Some(held.await),
+        }
+    }
+
+    pub(crate) fn try_disk(&self, bytes: u64) -> Option<Held> {
+        self.try_hold(bytes, |ceilings| &ceilings.disk)
+    }
+
+    /// The smaller one of the quotas, when a file of so many bytes is larger.
+    pub(crate) fn quota_under(&self, bytes: u64) -> Option<u64> {
+        self.ceilings().iter().filter_map(|ceilings| ceilings.disk.limit()).min().filter(|quota| *quota < bytes)
+    }
+
+    /// What this client has on disk.
+    pub(crate) fn on_disk(&self) -> u64 {
+        self.0.client.disk.held()
+    }
+
+    /// For how long a download waits for room on the disk.
+    pub(crate) fn disk_wait(&self) -> Duration {
+        self.0.client.disk_wait
+    }
+
+    async fn hold(&self, why: Wait, amount: u64, gate: impl Fn(&Ceilings) -> &Arc<Gate>) -> Held {
+        if let Some(held) = self.try_hold(amount, &gate) {
+            return held;
+        }
+        let [scope, client] = self.ceilings().map(|ceilings| gate(ceilings));
+        self.waiting(why, async {
+            let of_scope = scope.enter(self.owner(), amount).await;
+            let of_client = client.enter(self.owner(), amount).await;
+            Held { of_client, of_scope }
+        })
+        .await
+    }
+
+    fn try_hold(&self, amount: u64, gate: impl Fn(&Ceilings) -> &Arc<Gate>) -> Option<Held> {
+        let [scope, client] = self.ceilings().map(|ceilings| gate(ceilings));
+        let of_scope = scope.try_enter(self.owner(), amount)?;
+        let of_client = client.try_enter(self.owner(), amount)?;
+        Some(Held { of_client, of_scope })
+    }
+
+    /// The longest piece of a body in which its pace still shows; `None` without one.
+    pub(crate) fn piece(&self, way: Way) -> Option<usize> {
+        let rates = self.paces(way).into_iter().filter_map(|pace| pace.rate());
+        let rate = rates.min_by(f64::total_cmp)?;
+        Some(((rate / PIECES_PER_SECOND) as usize).clamp(1, LONGEST_PIECE))
+    }
+
+    /// Counts bytes that went.
+    pub(crate) fn count(&self, way: Way, bytes: usize) {
+        for pace in self.paces(way) {
+            pace.charge(self.owner(), bytes as u64);
+        }
+    }
+
+    /// What to wait for before the next bytes, if anything: until it is time for those that went.
+    pub(crate) fn pause(&self, way: Way) -> Option<Pause> {
+        if self.paces(way).into_iter().all(|pace| pace.rate().is_none()) {
+            return None;
+        }
+        let flow = self.clone();
+        Some(Box::pin(async move {
+            for pace in flow.paces(way) {
+                drop(pace.wait(flow.owner()).await);
+            }
+        }))
+    }
+
+    fn paces(&self, way: Way) -> [&Arc<Pace>; 2] {
+        self.ceilings().map(|ceilings| match way {
+            Way::Sent => &ceilings.sent,
+            Way::Received => &ceilings.received,
+        })
+    }
+}
+
+impl Default for Flow {
+    /// Without a limit.
+    fn default() -> Self {
+        Self::of_scope(&Arc::default(), Arc::default(), NonZeroU32::MIN)
+    }
+}
+
+impl Held {
+    /// Gives back what is more than `amount`.
+    pub(crate) fn shrink(&mut self, amount: u64) {
+        self.of_client.shrink(amount);
+        self.of_scope.shrink(amount);
+    }
+
+    pub(crate) fn amount(&self) -> u64 {
+        self.of_client.amount()
+    }
+}
