@@ -102,7 +102,7 @@ impl Ceilings {
         let rate = |rate: Option<u64>| rate.map(|rate| rate as f64);
         self.requests.set_limit(limits.requests_in_flight);
         self.memory.set_limit(limits.memory_bytes);
-        self.streams.set_limit(limits.memory_bytes.map(|bytes| (bytes - bytes / 4).max(1)));
+        self.streams.set_limit(limits.memory_bytes.map(|bytes| bytes - bytes / 4));
         self.disk.set_limit(limits.disk_bytes);
         self.begun.set_rate(rate(limits.requests_per_second));
         self.sent.set_rate(rate(limits.upload_bytes_per_second));

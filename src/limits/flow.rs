@@ -118,6 +118,11 @@ impl Flow {
         self.hold(Wait::Memory, bytes, |ceilings| &ceilings.streams).await
     }
 
+    /// What [`stream_memory`](Self::stream_memory) has in all.
+    pub(crate) fn most_for_streams(&self) -> u64 {
+        self.ceilings().iter().filter_map(|ceilings| ceilings.streams.limit()).min().unwrap_or(u64::MAX)
+    }
+
     /// So many bytes of memory if they are there, and nobody waits for them.
     pub(crate) fn try_memory(&self, bytes: u64) -> Option<Held> {
         self.try_hold(bytes, |ceilings| &ceilings.memory)
@@ -223,9 +228,5 @@ impl Held {
     pub(crate) fn shrink(&mut self, amount: u64) {
         self.of_client.shrink(amount);
         self.of_scope.shrink(amount);
-    }
-
-    pub(crate) fn amount(&self) -> u64 {
-        self.of_client.amount()
     }
 }

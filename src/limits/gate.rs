@@ -117,10 +117,6 @@ impl Gate {
 }
 
 impl Permit {
-    pub(super) fn amount(&self) -> u64 {
-        self.amount
-    }
-
     /// Gives back what is more than `amount`.
     pub(super) fn shrink(&mut self, amount: u64) {
         if amount < self.amount {

@@ -69,10 +69,10 @@ impl Limits {
     }
 
     /// How many bytes of memory the buffers of transfers may have: 3 MiB for each stream of a download that is on its way, or
-    /// less when the object is shorter; the parts of files and streams that are stored; 1 MiB for each page of a listing. What
-    /// wants more than there is in all is alone.
+    /// less when the object is shorter; the parts of files and streams that are stored; 1 MiB for each page of a listing. At least
+    /// 32 MiB. A part that is longer than all of it is the only one.
     ///
-    /// Not counted are values that are given as bytes, what is [read](crate::S3Object::bytes) from files, and some 100 KiB for
+    /// Not counted are values that are given as bytes, what is [read](crate::S3Object::blob) from files, and some 100 KiB for
     /// each connection.
     pub fn memory_bytes(mut self, bytes: impl Into<Option<u64>>) -> Self {
         self.memory_bytes = bytes.into();
@@ -109,9 +109,15 @@ impl Limits {
                 return Err(Error::new(ErrorKind::Config, format!("the limit {name} is 0; no request could end")));
             }
         }
+        if memory_bytes.is_some_and(|bytes| bytes < LEAST_MEMORY) {
+            return Err(Error::new(ErrorKind::Config, "the limit memory_bytes is less than 32 MiB"));
+        }
         Ok(self)
     }
 }
+
+/// A quarter of it is left for downloads that a stream may wait for, and three quarters hold three parts of streams.
+const LEAST_MEMORY: u64 = 32 * 1024 * 1024;
 
 /// What a client or a scope has done, and is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -210,7 +216,8 @@ mod tests {
             (Limits::default().requests_per_second(0), "requests_per_second"),
             (Limits::default().upload_bytes_per_second(0), "upload_bytes_per_second"),
             (Limits::default().download_bytes_per_second(0), "download_bytes_per_second"),
-            (Limits::default().memory_bytes(0), "memory_bytes"),
+            (Limits::default().memory_bytes(0), "memory_bytes is 0"),
+            (Limits::default().memory_bytes(LEAST_MEMORY - 1), "memory_bytes is less than 32 MiB"),
             (Limits::default().disk_bytes(0), "disk_bytes"),
         ] {
             let error = Ceilings::new(limits).unwrap_err();
@@ -242,20 +249,23 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_new_limit_holds_for_those_who_wait_already() {
         let (client, flow) =
-            flow(Limits::default().download_bytes_per_second(1).requests_in_flight(1).memory_bytes(10));
+            flow(Limits::default().download_bytes_per_second(1).requests_in_flight(1).memory_bytes(10 * LEAST_MEMORY));
         receive(&flow, 1_000_000).await;
-        let (first, memory) = (flow.begin().await, flow.memory(10).await);
+        let (first, memory) = (flow.begin().await, flow.memory(10 * LEAST_MEMORY).await);
         let flows = [(); 3].map(|()| flow.another());
         let [one, other, third] = flows;
         let receiving = tokio::spawn(async move { receive(&one, 1).await });
         let entering = tokio::spawn(async move { drop(other.begin().await) });
-        let using = tokio::spawn(async move { drop(third.memory(5).await) });
+        let using = tokio::spawn(async move { drop(third.memory(5 * LEAST_MEMORY).await) });
         tokio::time::sleep(Duration::from_secs(10)).await;
         assert!(!receiving.is_finished() && !entering.is_finished() && !using.is_finished());
         let waiting = client.stats().waiting;
         assert_eq!((waiting.for_requests_in_flight, waiting.for_memory, client.stats().requests_in_flight), (1, 1, 1));
         let begun = Instant::now();
-        let wider = Limits::default().download_bytes_per_second(10_000_000).requests_in_flight(2).memory_bytes(15);
+        let wider = Limits::default()
+            .download_bytes_per_second(10_000_000)
+            .requests_in_flight(2)
+            .memory_bytes(15 * LEAST_MEMORY);
         client.set(wider).unwrap();
         receiving.await.unwrap();
         entering.await.unwrap();
@@ -344,22 +354,22 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_wants_more_than_there_is_gets_it_alone_and_who_waits_first_is_not_overtaken() {
-        let (client, flow) = flow(Limits::default().memory_bytes(10));
-        let mut held = flow.memory(6).await;
+        let (client, flow) = flow(Limits::default().disk_bytes(10));
+        let mut held = flow.try_disk(6).unwrap();
         let (large, small) = (flow.another(), flow.another());
-        let large = tokio::spawn(async move { large.memory(25).await });
+        let large = tokio::spawn(async move { large.disk(25, None).await.unwrap() });
         tokio::time::sleep(Duration::from_millis(1)).await;
-        let small = tokio::spawn(async move { small.memory(2).await });
+        let small = tokio::spawn(async move { small.disk(2, None).await.unwrap() });
         tokio::time::sleep(Duration::from_millis(1)).await;
-        assert!(flow.try_memory(1).is_none() && flow.memory_is_wanted());
+        assert!(flow.try_disk(1).is_none());
         held.shrink(1);
         tokio::time::sleep(Duration::from_millis(1)).await;
-        assert_eq!((client.stats().memory_bytes, client.stats().waiting.for_memory), (1, 2));
+        assert_eq!((client.stats().disk_bytes, client.stats().waiting.for_disk), (1, 2));
         drop(held);
         let large = large.await.unwrap();
-        assert_eq!((client.stats().memory_bytes, client.stats().waiting.for_memory), (25, 1));
+        assert_eq!((client.stats().disk_bytes, client.stats().waiting.for_disk), (25, 1));
         drop(large);
-        assert_eq!(small.await.unwrap().amount(), 2);
-        assert!(!flow.memory_is_wanted());
+        drop(small.await.unwrap());
+        assert_eq!((client.stats().disk_bytes, client.stats().waiting), (0, Waiting::default()));
     }
 }

@@ -26,7 +26,7 @@ pub(crate) struct Space {
 }
 
 /// The file system is not asked about room for less: it says itself, when that is written, that there is none.
-const SMALL: u64 = 1024 * 1024;
+const SMALL: u64 = 8 * 1024 * 1024;
 /// Others make room without saying so.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
@@ -116,7 +116,8 @@ impl Directory {
             return Ok(Some(Space::new(size, size, &self.promised, quota)));
         }
         self.promised.0.fetch_sub(size, Ordering::Relaxed);
-        if flow.on_disk() > size {
+        let of_others = flow.on_disk().saturating_sub(size);
+        if size <= free.saturating_add(of_others) && of_others > 0 {
             return Ok(None);
         }
         let path = self.path.display();

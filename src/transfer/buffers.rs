@@ -20,6 +20,8 @@ type Idle = Mutex<Vec<Buffer>>;
 #[derive(Debug)]
 pub(super) struct Buffer {
     pub(super) bytes: Vec<u8>,
+    /// What it may be filled with.
+    length: u64,
     held: Vec<Held>,
 }
 
@@ -34,7 +36,7 @@ impl Buffers {
 
     /// An empty buffer for `length` bytes, with the room of an earlier part if there is one; else when there is memory for it.
     pub(super) async fn take(&self, length: u64) -> Buffer {
-        if let Some(buffer) = self.lock().pop_if(|buffer| buffer.amount() >= length) {
+        if let Some(buffer) = self.lock().pop_if(|buffer| buffer.length >= length) {
             return buffer;
         }
         // Who waits for memory has none in hand that it does not use.
@@ -43,8 +45,13 @@ impl Buffers {
         if self.of_stream {
             held.push(self.flow.stream_memory(length).await);
         }
-        held.push(self.flow.memory(length).await);
-        Buffer { bytes: Vec::new(), held }
+        held.push(self.flow.memory(self.claim(length)).await);
+        Buffer { bytes: Vec::new(), length, held }
+    }
+
+    /// Of the memory, a stream leaves some even where its parts are longer than all of it.
+    fn claim(&self, length: u64) -> u64 {
+        if self.of_stream { length.min(self.flow.most_for_streams()) } else { length }
     }
 
     /// Gives back what is not in use.
@@ -70,12 +77,8 @@ fn lock(idle: &Idle) -> MutexGuard<'_, Vec<Buffer>> {
 impl Buffer {
     /// Gives back what it does not need, for what it holds is all.
     pub(super) fn shrink(&mut self) {
-        let length = self.bytes.len() as u64;
-        self.held.iter_mut().for_each(|held| held.shrink(length));
-    }
-
-    fn amount(&self) -> u64 {
-        self.held.iter().map(Held::amount).min().unwrap_or_default()
+        self.length = self.bytes.len() as u64;
+        self.held.iter_mut().for_each(|held| held.shrink(self.length));
     }
 }
 
@@ -152,18 +155,18 @@ mod tests {
     #[tokio::test]
     async fn a_buffer_that_others_wait_for_is_not_kept() {
         let flow = Flow::default();
-        flow.scope().set(crate::Limits::default().memory_bytes(1000)).unwrap();
+        flow.scope().set(crate::Limits::default().memory_bytes(40 << 20)).unwrap();
         let buffers = Buffers::of_file(flow.clone());
-        let lent = filled(&buffers, 1000).await;
+        let lent = filled(&buffers, 40 << 20).await;
         let other = tokio::spawn({
             let flow = flow.another();
-            async move { flow.memory(10).await.amount() }
+            async move { drop(flow.memory(10).await) }
         });
         while !flow.memory_is_wanted() {
             tokio::task::yield_now().await;
         }
         drop(lent);
-        assert_eq!(other.await.unwrap(), 10);
+        other.await.unwrap();
         assert_eq!(flow.scope().stats().memory_bytes, 0);
     }
 }

@@ -19,6 +19,7 @@ use crate::support::{Fixture, count, files_below, in_time, with_causes};
 const DISK: &str = "S3FLOW_TEST_DISK";
 const DISK_SIZE: u64 = 8 << 20;
 const MOUNT: &str = r#"mount -t tmpfs -o size=8m tmpfs "$S3FLOW_TEST_DISK""#;
+const MOUNT_LARGE: &str = r#"mount -t tmpfs -o size=64m tmpfs "$S3FLOW_TEST_DISK""#;
 /// In blocks of 512 bytes. With the signal ignored, a write beyond is an error.
 const LIMIT: &str = "trap '' XFSZ && ulimit -f 2048";
 const FILE_LIMIT: u64 = 1 << 20;
@@ -162,6 +163,14 @@ fn assert_full(error: &Error) {
     assert!(text.contains("No space left on device"), "{text}");
 }
 
+/// Found out before anything is written.
+#[track_caller]
+fn assert_no_room(error: &Error, need: usize) {
+    let text = with_causes(error);
+    assert_eq!(error.kind(), ErrorKind::InsufficientDiskSpace, "{text}");
+    assert!(text.contains("no room in ") && text.contains(&format!("of {need} bytes")), "{text}");
+}
+
 #[tokio::test]
 async fn a_small_object_on_a_full_disk_is_one_request_and_no_file_and_fits_when_there_is_room() {
     let Some(disk) = prepared(|| (), MOUNT).await else { return };
@@ -193,16 +202,48 @@ async fn a_small_object_on_a_full_disk_is_one_request_and_no_file_and_fits_when_
 async fn one_stream_that_fills_the_disk_ends_and_is_not_tried_again() {
     let Some(disk) = prepared(|| (), MOUNT).await else { return };
     let small = Small::new(disk).await;
-    small.put("k", 12 * MIB);
+    small.put("k", 7 * MIB);
+    small.used().await;
+    small.fill(4 << 20);
     for tries in 1..=3 {
         let error = small.fails("k").await;
         assert_full(&error);
-        let written = written(&error, 12 * MIB, &small.disk);
-        assert!(written > 7 * MIB && written < 8 * MIB, "{error}");
+        let written = written(&error, 7 * MIB, &small.disk);
+        assert!(written > 3 * MIB && written < 4 * MIB, "{error}");
         assert_eq!((error.attempts(), small.gets()), (1, tries));
         small.nothing_left().await;
     }
     small.get_small().await;
+}
+
+#[tokio::test]
+async fn what_the_disk_has_no_room_for_is_refused_before_a_byte_is_written() {
+    let Some(disk) = prepared(|| (), MOUNT).await else { return };
+    let small = Small::new(disk).await;
+    for (tries, (key, size)) in [("one stream", 12 * MIB), ("by parts", 20 * MIB)].into_iter().enumerate() {
+        small.put(key, size);
+        let error = small.fails(key).await;
+        assert_no_room(&error, size);
+        assert!(error.to_string().contains(small.disk.to_str().unwrap()) && !error.is_retryable(), "{error}");
+        assert_eq!((error.attempts(), small.gets()), (1, tries + 1));
+        small.nothing_left().await;
+    }
+    small.get_small().await;
+}
+
+/// Two of a batch, of which one fits: the other waits until the first one is gone.
+#[tokio::test]
+async fn what_is_promised_to_one_download_is_not_promised_to_another() {
+    let Some(disk) = prepared(|| (), MOUNT_LARGE).await else { return };
+    let small = Small::new(disk).await;
+    small.put("k", 40 * MIB);
+    let mut gets = small.s3.get_many(["k"; 3]);
+    for _ in 0..3 {
+        let object = in_time("one comes", gets.next()).await.unwrap().unwrap();
+        assert_eq!((object.size(), small.files()), (Some(40 << 20), 1));
+        assert_eq!(small.fixture.client.stats().disk_bytes >> 20, 40);
+    }
+    assert!(gets.next().await.is_none());
 }
 
 /// The write that fails is noticed while nothing comes, and before the rest is asked for.
@@ -261,8 +302,8 @@ fn the_rest_of_a_body_is_not_asked_for_before_it_is_known_that_the_beginning_was
 }
 
 #[tokio::test]
-async fn parts_that_fill_the_disk_end_together_and_give_their_permits_back() {
-    let Some(disk) = prepared(|| (), MOUNT).await else { return };
+async fn parts_that_cannot_be_written_end_together_and_give_their_permits_back() {
+    let Some(disk) = prepared(|| (), LIMIT).await else { return };
     let small = Small::new(disk).await;
     small.put("k", 64 * MIB);
     small.used().await;
@@ -270,9 +311,8 @@ async fn parts_that_fill_the_disk_end_together_and_give_their_permits_back() {
     for _ in 0..5 {
         small.fixture.server.clear_log();
         let error = small.fails("k").await;
-        assert_full(&error);
-        let written = written(&error, 64 * MIB, &small.disk);
-        assert!(written > 0 && written <= 8 * MIB, "{error}");
+        assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+        assert!(written(&error, 64 * MIB, &small.disk) as u64 <= FILE_LIMIT, "{error}");
         small.nothing_left().await;
         let log = small.fixture.server.log();
         let mut ranges: Vec<_> = log.iter().map(|request| request.header("range")).collect();
@@ -283,7 +323,7 @@ async fn parts_that_fill_the_disk_end_together_and_give_their_permits_back() {
     small.get_small().await;
 
     small.fixture.server.clear_log();
-    small.fixture.server.inject(Fault::stall().key("k").on_call(2).times(usize::MAX));
+    small.fixture.server.inject(Fault::stall_after(1).key("k").times(usize::MAX));
     let get = tokio::spawn(small.fixture.s3.get("k").into_future());
     small.fixture.wait_until(|log| log.len() == 8).await;
     get.abort();
@@ -303,7 +343,7 @@ async fn the_others_of_a_batch_go_on_when_one_object_does_not_fit() {
     for (key, outcome) in keys.into_iter().zip(&outcomes) {
         match outcome {
             Ok(object) => assert_eq!(object.blob().await.unwrap(), small.fixture.server.object("bucket", key).unwrap()),
-            Err(error) => assert_full(error),
+            Err(error) => assert_no_room(error, small.fixture.server.object("bucket", key).unwrap().len()),
         }
     }
     let failed: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.as_ref().err()?.index()).collect();
@@ -312,7 +352,7 @@ async fn the_others_of_a_batch_go_on_when_one_object_does_not_fit() {
     small.nothing_left().await;
 
     let error = small.s3.get_many(keys).concurrency(1).await.unwrap_err();
-    assert_full(&error);
+    assert_no_room(&error, 20 * MIB);
     small.nothing_left().await;
 }
 
@@ -334,7 +374,7 @@ async fn a_tmproot_without_room_for_a_directory_is_found_out_before_anything_is_
 
 #[tokio::test]
 async fn a_read_only_disk_is_an_io_error_until_it_can_be_written_again() {
-    let Some(disk) = prepared(|| (), MOUNT).await else { return };
+    let Some(disk) = prepared(|| (), MOUNT_LARGE).await else { return };
     let small = Small::new(disk).await;
     let (one_stream, by_parts) = (12 * MIB, 20 * MIB);
     small.put("one stream", one_stream);

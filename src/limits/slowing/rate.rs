@@ -49,14 +49,15 @@ const FEW: f64 = 0.02;
 const LEFT: f64 = 0.9;
 /// Of what was sent, at least this is sent again: requests that wait to be sent once more look like fewer that are taken.
 const LOWEST: f64 = 0.5;
-/// How fast it grows, in requests per second and cubic second: CUBIC's.
-const GROWTH: f64 = 0.4;
+/// How fast it grows, in shares of itself and per cubic second: it has doubled 4 s after it was too much. CUBIC grows by 0.4 of a
+/// window, however large that is.
+const GROWTH: f64 = 1.0 / 64.0;
 const SLOWEST: f64 = 1.0;
 /// One that is faster need not be slowed: S3 takes 5,500 reads in a second for each prefix, and more as it is used.
 const FASTEST: f64 = 20_000.0;
 /// What is too little to tell a share.
 const ANSWERS: u32 = 10;
-const TIME: Duration = Duration::from_millis(250);
+const TIME: Duration = Duration::from_millis(500);
 /// When it was lowered to this share, it shows whether that helps.
 const ENOUGH: f64 = 0.6;
 /// For so long it is not lowered when that has not helped.
@@ -81,9 +82,9 @@ impl Rate {
 
     /// In requests per second.
     pub(super) fn now(&self) -> f64 {
-        let reaches_too_much = ((self.too_much - self.lowered_to) / GROWTH).cbrt();
+        let reaches_too_much = ((1.0 - self.lowered_to / self.too_much) / GROWTH).cbrt();
         let beyond = self.since.elapsed().as_secs_f64() - reaches_too_much;
-        (GROWTH * beyond.powi(3) + self.too_much).clamp(SLOWEST, FASTEST)
+        (self.too_much * (1.0 + GROWTH * beyond.powi(3))).clamp(SLOWEST, FASTEST)
     }
 
     pub(super) fn taken(&mut self, begun: Instant) {
@@ -227,7 +228,7 @@ mod tests {
         let mut rate = Rate::new(1000.0);
         let begun = Instant::now();
         for number in 0..100 {
-            tokio::time::advance(Duration::from_millis(3)).await;
+            tokio::time::advance(Duration::from_millis(6)).await;
             if number % 2 == 0 {
                 rate.throttled(Instant::now())
             } else {
@@ -235,7 +236,7 @@ mod tests {
             };
         }
         let lowered = rate.now();
-        assert!((150.0..200.0).contains(&lowered), "{lowered}");
+        assert!((80.0..100.0).contains(&lowered), "{lowered}");
         for number in 0..100 {
             rate.throttled(begun + Duration::from_millis(number));
         }

@@ -136,12 +136,16 @@ impl<'a> Wanted<'a> {
                     let fits = |room: &Arc<Space>| room.size() == length;
                     let space = match room.take().filter(fits) {
                         Some(space) => Some(space),
-                        None => directory.try_reserve(engine.flow(), length).await?,
+                        None => {
+                            let reserved = directory.try_reserve(engine.flow(), length).await;
+                            reserved.map_err(|error| error.with_attempts(retry.attempts()))?
+                        }
                     };
                     let Some(space) = space else {
                         // Nothing is held meanwhile: who makes room may need it.
                         drop((incoming, memory));
-                        room = Some(directory.reserve(engine.flow(), length).await?);
+                        let reserved = directory.reserve(engine.flow(), length).await;
+                        room = Some(reserved.map_err(|error| error.with_attempts(retry.attempts()))?);
                         continue;
                     };
                     memory.shrink(length);
