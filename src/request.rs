@@ -105,7 +105,7 @@ impl S3GetObject {
     /// The same without the range.
     pub(crate) fn whole_options<'a>(&'a self, scope: Option<&'a Encryption>) -> ReadOptions<'a> {
         let customer_key = self.customer_key.as_ref().or_else(|| scope?.customer_key());
-        ReadOptions { range: None, if_match: self.if_match.as_deref(), customer_key, checksum: false }
+        ReadOptions { range: None, if_match: self.if_match.as_deref(), customer_key, ..ReadOptions::default() }
     }
 
     /// The object at this location, whatever the root.

@@ -74,6 +74,8 @@ pub(crate) struct ReadOptions<'a> {
     pub(crate) customer_key: Option<&'a CustomerKey>,
     /// Whether the answer is to tell the checksum that is stored with the object.
     pub(crate) checksum: bool,
+    /// One of the parts that the object was uploaded in, counted from 1, in place of a range.
+    pub(crate) part: Option<u32>,
 }
 
 impl ObjectHeaders {
@@ -234,7 +236,7 @@ impl WriteCondition {
 
 impl ReadOptions<'_> {
     pub(super) fn to_headers(self) -> Result<HeaderMap, super::Failure> {
-        let Self { range, if_match, customer_key: key, checksum } = self;
+        let Self { range, if_match, customer_key: key, checksum, part: _ } = self;
         let mut headers = HeaderMap::new();
         if let Some(key) = key {
             headers = customer_key(&CUSTOMER_KEY, key);
@@ -249,6 +251,10 @@ impl ReadOptions<'_> {
             headers.insert(CHECKSUM_MODE, HeaderValue::from_static("ENABLED"));
         }
         Ok(headers)
+    }
+
+    pub(super) fn query(&self) -> String {
+        self.part.map_or_else(String::new, |number| format!("partNumber={number}"))
     }
 }
 

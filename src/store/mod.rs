@@ -18,6 +18,7 @@ mod keys;
 mod listing;
 mod multipart;
 mod paced;
+mod part;
 mod rfc2047;
 mod route;
 mod sign;
@@ -60,9 +61,9 @@ pub use self::transport::TlsRoots;
 use self::transport::Transport;
 pub(crate) use self::transport::{CaCertificates, TransportConfig};
 pub(crate) use self::uploads::{ListedUpload, UploadMarker, UploadsPage};
-use self::wire::{Bucket, BucketService, RequestHeaders, ResponseHead, Wire};
+use self::wire::{Bucket, BucketService, RequestHeaders, RequestQuery, ResponseHead, Wire};
 use crate::address::Location;
-use crate::checksum::Checksum;
+use crate::checksum::{Checksum, StoredChecksum};
 use crate::limits::Ceilings;
 
 /// How a store is reached.
@@ -91,6 +92,7 @@ struct BucketStore {
     lacks_delete_objects: AtomicBool,
     /// Whether the service takes checksums, once that was seen.
     takes_checksums: OnceLock<bool>,
+    lacks_part_reads: AtomicBool,
 }
 
 /// Which conditions of writes the service of a bucket was found to keep. What the places stand for is the finder's business.
@@ -132,8 +134,8 @@ pub(crate) struct ObjectHead {
     pub(crate) version_id: Option<String>,
     /// Of the write that stored it, if it was one of ours with an id.
     pub(crate) write_id: Option<String>,
-    /// Of the whole object, when it was asked for.
-    pub(crate) checksum: Option<Checksum>,
+    /// Of the whole object or of the part, when it was asked for.
+    pub(crate) checksum: Option<StoredChecksum>,
 }
 
 /// What the answer to a put says of the new object.
@@ -187,10 +189,14 @@ impl Store {
         let store = self.bucket(location.bucket())?;
         let mut request = GetOptions { head, ..GetOptions::default() };
         request.extensions.insert(RequestHeaders(options.to_headers()?));
+        request.extensions.insert(RequestQuery(options.query()));
         let mut result =
             store.objects.get_opts(&keys::to_path(location.key()), request).await.map_err(Failure::from_store)?;
         let response = answered(result.extensions.remove())?;
-        Ok((ObjectHead::read(&response)?, result.into_stream().map_err(Failure::from_store).boxed()))
+        Ok((
+            ObjectHead::read(&response, options.part.is_some())?,
+            result.into_stream().map_err(Failure::from_store).boxed(),
+        ))
     }
 
     /// PutObject, with a `checksum` of the body unless the service takes none.
@@ -291,6 +297,7 @@ impl Store {
             write_conditions: Arc::default(),
             lacks_delete_objects: AtomicBool::new(false),
             takes_checksums: OnceLock::new(),
+            lacks_part_reads: AtomicBool::new(false),
         });
         let mut buckets = self.buckets.write().unwrap_or_else(PoisonError::into_inner);
         Ok(Arc::clone(buckets.entry(name.to_owned()).or_insert(store)))
@@ -404,7 +411,7 @@ impl Stored {
 }
 
 impl ObjectHead {
-    fn read(response: &ResponseHead) -> Result<Self, Failure> {
+    fn read(response: &ResponseHead, part: bool) -> Result<Self, Failure> {
         let ResponseHead { status, headers } = response;
         let malformed = |problem| Failure::new(FailureKind::Malformed, problem);
         // S3 sends both. A page that something in between shows with a 200 must not become the object.
@@ -436,7 +443,7 @@ impl ObjectHead {
             encryption: text(headers, ENCRYPTION.as_str()),
             version_id: text(headers, VERSION_HEADER),
             write_id: text(headers, WRITE_ID.as_str()),
-            checksum: checksum::of_object(headers),
+            checksum: checksum::of_answer(headers, part),
         })
     }
 }

@@ -62,6 +62,10 @@ pub(super) struct Request<'a> {
 #[derive(Debug, Clone)]
 pub(super) struct RequestHeaders(pub(super) HeaderMap);
 
+/// The query that a caller gives to a request of `object_store` that has none.
+#[derive(Debug, Clone)]
+pub(super) struct RequestQuery(pub(super) String);
+
 /// Status and headers of an answer, which come back through `object_store` as an extension.
 #[derive(Debug, Clone)]
 pub(super) struct ResponseHead {
@@ -347,7 +351,8 @@ impl HttpService for BucketService {
         let key_path = parts.uri.path().strip_prefix('/').and_then(keys::from_url_path).ok_or_else(|| {
             Failure::new(FailureKind::Request, format!("{:?} is not the path of a key", parts.uri.path())).into_http()
         })?;
-        let query = keys::canonical_query(parts.uri.query().unwrap_or("")).into();
+        let query = parts.extensions.remove::<RequestQuery>().map(|query| query.0).filter(|query| !query.is_empty());
+        let query = query.unwrap_or_else(|| keys::canonical_query(parts.uri.query().unwrap_or(""))).into();
         let request = Request { method: parts.method, key_path, query, headers, body };
         let response = self.wire.send(&self.bucket, request).await.map_err(Failure::into_http)?;
         Ok(hand_over(response))

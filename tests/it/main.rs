@@ -17,6 +17,7 @@ mod cancellation;
 mod cases;
 mod closing;
 mod commands;
+mod composite;
 mod conditions;
 mod deletes;
 mod directories;
