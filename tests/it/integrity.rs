@@ -11,7 +11,7 @@ const MIB: usize = 1 << 20;
 /// Uploaded in three parts, downloaded in three.
 const LARGE: usize = 17 * MIB;
 
-const ALGORITHMS: [(ChecksumAlgorithm, &str); 5] = [
+pub(crate) const ALGORITHMS: [(ChecksumAlgorithm, &str); 5] = [
     (ChecksumAlgorithm::Crc64Nvme, "x-amz-checksum-crc64nvme"),
     (ChecksumAlgorithm::Crc32, "x-amz-checksum-crc32"),
     (ChecksumAlgorithm::Crc32c, "x-amz-checksum-crc32c"),
@@ -29,7 +29,7 @@ async fn fixture(set: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Fixture {
     Fixture::with_client(server, client)
 }
 
-fn reader(bytes: &Bytes) -> PutValue {
+pub(crate) fn reader(bytes: &Bytes) -> PutValue {
     PutValue::reader(std::io::Cursor::new(bytes.clone()))
 }
 

@@ -19,6 +19,7 @@ mod closing;
 mod commands;
 mod composite;
 mod conditions;
+mod damage;
 mod deletes;
 mod directories;
 #[cfg(target_os = "linux")]
@@ -28,6 +29,7 @@ mod embedded;
 mod environment;
 mod fault_table;
 mod faults;
+mod flipping_wire;
 mod integrity;
 mod interop;
 mod killed;
