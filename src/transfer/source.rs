@@ -1,7 +1,7 @@
 //! A value as it is read, part by part.
 
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _};
+use std::io::{self, ErrorKind as IoErrorKind, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -12,8 +12,22 @@ use tokio::task::consume_budget;
 
 use super::buffers::Buffers;
 use crate::blocking::blocking;
+use crate::checksum::{Checksum, ChecksumAlgorithm, Hasher, Method};
 use crate::error::{Error, ErrorKind, Result};
 use crate::request::{ByteStream, Source};
+
+/// A file is read in pieces of this size, which are still in the processor's cache when they are hashed.
+const PIECE: usize = 256 * 1024;
+/// More bytes than these hold up other tasks.
+const HASHED_INLINE: usize = 256 * 1024;
+
+/// Bytes of a value that are sent together.
+#[derive(Debug, Default)]
+pub(super) struct Part {
+    pub(super) bytes: Bytes,
+    /// Where it was computed as they were read.
+    checksum: Option<Checksum>,
+}
 
 /// A value that is being read.
 pub(super) enum Reading {
@@ -47,6 +61,28 @@ struct Stamp {
     modified: Option<SystemTime>,
 }
 
+impl From<Bytes> for Part {
+    fn from(bytes: Bytes) -> Self {
+        Self { bytes, checksum: None }
+    }
+}
+
+impl Part {
+    /// Of the bytes. What was not computed before and takes long is computed off the async threads.
+    pub(super) async fn checksum(&self, algorithm: Option<ChecksumAlgorithm>) -> Result<Option<Checksum>> {
+        let Some(algorithm) = algorithm else { return Ok(None) };
+        if let Some(checksum) = self.checksum.as_ref().filter(|checksum| checksum.by() == Method::Algorithm(algorithm))
+        {
+            return Ok(Some(checksum.clone()));
+        }
+        if self.bytes.len() <= HASHED_INLINE {
+            return Ok(Some(Checksum::of(algorithm, &self.bytes)));
+        }
+        let bytes = self.bytes.clone();
+        blocking(move || Ok(Some(Checksum::of(algorithm, &bytes)))).await
+    }
+}
+
 impl Reading {
     pub(super) async fn begin(source: Source) -> Result<Self> {
         Ok(match source {
@@ -67,25 +103,25 @@ impl Reading {
         }
     }
 
-    /// The next `length` bytes; fewer only at the end.
+    /// The next `length` bytes; fewer only at the end. They are to go with a checksum of this algorithm.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Io`].
-    pub(super) async fn next(&mut self, length: u64) -> Result<Bytes> {
+    pub(super) async fn next(&mut self, length: u64, algorithm: Option<ChecksumAlgorithm>) -> Result<Part> {
         match self {
             Self::Bytes { rest, .. } => {
-                Ok(rest.split_to(rest.len().min(usize::try_from(length).unwrap_or(usize::MAX))))
+                Ok(rest.split_to(rest.len().min(usize::try_from(length).unwrap_or(usize::MAX))).into())
             }
             Self::File(file) => {
                 let (reader, path) = (Arc::clone(&file.file), file.path.clone());
                 // No further than the size: a file may grow faster than it is read.
                 let (length, buffer) = (length.min(file.left), file.buffers.take());
-                let read = blocking(move || read(&reader, &path, length, buffer)).await?;
+                let (read, checksum) = blocking(move || read(&reader, &path, length, buffer, algorithm)).await?;
                 file.left -= read.len() as u64;
-                Ok(file.buffers.lend(read))
+                Ok(Part { bytes: file.buffers.lend(read), checksum })
             }
-            Self::Stream(gathering) => gathering.next(length).await,
+            Self::Stream(gathering) => gathering.next(length).await.map(Part::from),
         }
     }
 
@@ -94,13 +130,13 @@ impl Reading {
     /// # Errors
     ///
     /// As [`next`](Self::next) and [`finish`](Self::finish).
-    pub(super) async fn whole(&mut self, size: u64) -> Result<Bytes> {
-        let Self::File(file) = self else { return self.next(size).await };
+    pub(super) async fn whole(&mut self, size: u64, algorithm: Option<ChecksumAlgorithm>) -> Result<Part> {
+        let Self::File(file) = self else { return self.next(size, algorithm).await };
         let (reader, path, was) = (Arc::clone(&file.file), file.path.clone(), file.was);
         blocking(move || {
-            let bytes = read(&reader, &path, size, Vec::new())?;
+            let (bytes, checksum) = read(&reader, &path, size, Vec::new(), algorithm)?;
             check_unchanged(&reader, &path, was, size - bytes.len() as u64)?;
-            Ok(bytes.into())
+            Ok(Part { bytes: bytes.into(), checksum })
         })
         .await
     }
@@ -166,11 +202,39 @@ fn check_regular(metadata: &std::fs::Metadata, path: &Path) -> Result<()> {
     Err(Error::new(ErrorKind::InvalidObject, format!("{} is {what}", path.display())))
 }
 
-/// Up to `length` bytes, into `buffer`. Blocks.
-fn read(file: &File, path: &Path, length: u64, mut buffer: Vec<u8>) -> Result<Vec<u8>> {
-    buffer.reserve_exact(usize::try_from(length).unwrap_or(0));
-    file.take(length).read_to_end(&mut buffer).map_err(|error| unreadable(path, error))?;
-    Ok(buffer)
+/// Up to `length` bytes, into `buffer`, and their checksum. Blocks.
+fn read(
+    mut file: &File,
+    path: &Path,
+    length: u64,
+    mut buffer: Vec<u8>,
+    algorithm: Option<ChecksumAlgorithm>,
+) -> Result<(Vec<u8>, Option<Checksum>)> {
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    if buffer.is_empty() {
+        // Memory of which the system knows that it is zeros is not written twice.
+        buffer = vec![0; length];
+    } else {
+        buffer.resize(length, 0);
+    }
+    let mut hasher = algorithm.map(|algorithm| Hasher::new(Method::Algorithm(algorithm)));
+    let mut end = 0;
+    while end < length {
+        let piece = end..length.min(end + PIECE);
+        match file.read(&mut buffer[piece]) {
+            Ok(0) => break,
+            Ok(count) => {
+                if let Some(hasher) = &mut hasher {
+                    hasher.update(&buffer[end..end + count]);
+                }
+                end += count;
+            }
+            Err(error) if error.kind() == IoErrorKind::Interrupted => {}
+            Err(error) => return Err(unreadable(path, error)),
+        }
+    }
+    buffer.truncate(end);
+    Ok((buffer, hasher.map(Hasher::finish)))
 }
 
 /// Blocks.
@@ -179,7 +243,7 @@ fn check_unchanged(file: &File, path: &Path, was: Stamp, left: u64) -> Result<()
         return Err(Error::new(ErrorKind::Changed, format!("{} was changed while it was read", path.display())));
     }
     // The files of `/proc` say that they are empty.
-    if !read(file, path, 1, Vec::new())?.is_empty() {
+    if !read(file, path, 1, Vec::new(), None)?.0.is_empty() {
         let problem =
             format!("{} holds more than its size of {} bytes; use PutValue::reader", path.display(), was.size);
         return Err(Error::new(ErrorKind::InvalidObject, problem));
@@ -192,6 +256,7 @@ impl Gathering {
     async fn next(&mut self, length: u64) -> Result<Bytes> {
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         let mut gathered = self.buffers.take();
+        gathered.clear();
         while gathered.len() < length {
             if self.rest.is_empty() {
                 if self.ended {
@@ -236,12 +301,33 @@ mod tests {
         std::fs::write(&path, "0123456789").unwrap();
         let mut reading = reading(&path).await;
         assert_eq!(reading.size(), Some(10));
-        assert_eq!(reading.next(4).await.unwrap(), "0123");
+        assert_eq!(reading.next(4, None).await.unwrap().bytes, "0123");
         assert!(reading.rewind().await.unwrap());
         for part in ["01234", "56789", ""] {
-            assert_eq!(reading.next(5).await.unwrap(), part);
+            assert_eq!(reading.next(5, None).await.unwrap().bytes, part);
         }
         reading.finish().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_hashed_as_it_is_read_has_the_checksum_of_its_bytes() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        let bytes: Vec<u8> = (0..3 * PIECE + 7).map(|at| (at ^ (at >> 8)) as u8).collect();
+        std::fs::write(&path, &bytes).unwrap();
+        for algorithm in [ChecksumAlgorithm::Crc64Nvme, ChecksumAlgorithm::Sha256] {
+            let mut reading = reading(&path).await;
+            // Buffers are used again, a shorter part in that of a longer one too.
+            for part in [&bytes[..PIECE + 5], &bytes[PIECE + 5..2 * PIECE], &bytes[2 * PIECE..]] {
+                let read = reading.next(part.len() as u64, Some(algorithm)).await.unwrap();
+                assert!(read.bytes == *part);
+                assert_eq!(read.checksum, Some(Checksum::of(algorithm, part)));
+                let other = read.checksum(Some(ChecksumAlgorithm::Sha1)).await.unwrap();
+                assert_eq!(other, Some(Checksum::of(ChecksumAlgorithm::Sha1, part)));
+            }
+        }
+        let whole = reading(&path).await.whole(bytes.len() as u64, Some(ChecksumAlgorithm::Crc32)).await.unwrap();
+        assert_eq!(whole.checksum, Some(Checksum::of(ChecksumAlgorithm::Crc32, &bytes)));
     }
 
     #[tokio::test]
@@ -252,7 +338,7 @@ mod tests {
             std::fs::write(&path, "0123456789").unwrap();
             let mut reading = reading(&path).await;
             std::fs::write(&path, text).unwrap();
-            let error = reading.whole(10).await.unwrap_err();
+            let error = reading.whole(10, None).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Changed, "{text:?}: {error}");
         }
     }
@@ -264,8 +350,11 @@ mod tests {
         std::fs::write(&path, "01234").unwrap();
         let mut reading = reading(&path).await;
         std::fs::write(&path, "0123456789").unwrap();
-        assert_eq!((reading.next(4).await.unwrap(), reading.next(4).await.unwrap()), ("0123".into(), "4".into()));
-        assert_eq!(reading.next(4).await.unwrap(), "");
+        assert_eq!(
+            (reading.next(4, None).await.unwrap().bytes, reading.next(4, None).await.unwrap().bytes),
+            ("0123".into(), "4".into())
+        );
+        assert_eq!(reading.next(4, None).await.unwrap().bytes, "");
         assert_eq!(reading.finish().await.unwrap_err().kind(), ErrorKind::Changed);
     }
 
@@ -275,7 +364,7 @@ mod tests {
     async fn a_file_that_holds_more_than_its_size_is_not_stored_as_empty() {
         let mut reading = reading(Path::new("/proc/self/status")).await;
         assert_eq!(reading.size(), Some(0));
-        let error = reading.whole(0).await.unwrap_err();
+        let error = reading.whole(0, None).await.unwrap_err();
         assert!(error.kind() == ErrorKind::InvalidObject && error.to_string().contains("PutValue::reader"), "{error}");
     }
 

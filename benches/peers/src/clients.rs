@@ -8,7 +8,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::ObjectStoreExt as _;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path;
-use s3flow::{Client, Credentials, S3};
+use s3flow::{Client, S3};
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
@@ -74,7 +74,7 @@ pub(crate) fn s3flow_scope(target: &Target) -> Result<S3> {
     let client = Client::builder()
         .endpoint(&target.endpoint)
         .region(&target.region)
-        .credentials(Credentials::new(&target.access_key_id, &target.secret_access_key))
+        .credentials(target.credentials())
         .tmproot(std::env::temp_dir())
         .build()?;
     Ok(client.s3().s3root(format!("s3://{}", target.bucket)).build()?)

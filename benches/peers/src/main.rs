@@ -2,6 +2,7 @@
 //!
 //! The server and every client are processes of their own, started from this one: what a client reports is its own.
 
+mod checksums;
 mod clients;
 mod content;
 mod footprint;
@@ -13,7 +14,9 @@ mod usage;
 use std::error::Error;
 
 use clap::{Parser, Subcommand};
+use s3flow::ChecksumAlgorithm;
 
+use self::checksums::parse_algorithm;
 use self::content::parse_size;
 use self::process::Role;
 
@@ -63,6 +66,17 @@ enum Command {
         #[arg(long, default_value_t = 100_000)]
         objects: u64,
     },
+    /// CPU of one large file up and one large object down, with and without checksums.
+    Checksums {
+        #[arg(long, default_value = "1GiB", value_parser = parse_size)]
+        size: u64,
+        /// Runs of each that count; they take turns, after one that warms up.
+        #[arg(long, default_value_t = 7)]
+        repeat: usize,
+        /// Of uploads; downloads have CRC64NVME.
+        #[arg(long, default_value = "CRC64NVME", value_delimiter = ',', value_parser = parse_algorithm)]
+        algorithms: Vec<ChecksumAlgorithm>,
+    },
     /// The server of the tests, for a load generator: unsigned requests are allowed, one object of 1 KiB, until stdin ends.
     Serve,
     /// What the processes that this one starts do.
@@ -77,12 +91,14 @@ fn main() -> Result<()> {
         Command::OneStream { size } => table::one_stream(size),
         Command::ThereAndBack { size } => table::there_and_back(size),
         Command::InfoMany { objects } => table::info_many(objects),
+        Command::Checksums { size, repeat, algorithms } => checksums::compare(size, repeat, &algorithms),
         Command::Serve => process::run(server::serve_anyone()),
         Command::Role { role: Role::Server } => process::answer(server::serve),
         Command::Role { role: Role::GetMany } => process::answer(clients::get_many),
         Command::Role { role: Role::OneLarge } => process::answer(footprint::get_one),
         Command::Role { role: Role::OneFile } => process::answer(footprint::put_file),
         Command::Role { role: Role::OneStream } => process::answer(footprint::put_stream),
+        Command::Role { role: Role::Checksummed } => process::answer(checksums::transfer),
         Command::Role { role: Role::InfoMany } => process::answer(footprint::info_many),
     }
 }

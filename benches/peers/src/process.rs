@@ -17,6 +17,7 @@ pub(crate) enum Role {
     OneFile,
     OneStream,
     InfoMany,
+    Checksummed,
 }
 
 /// Both clients follow the proxies of the environment; here they would be part of what is measured.

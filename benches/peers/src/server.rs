@@ -1,5 +1,6 @@
 //! The server, in a process of its own.
 
+use s3flow::Credentials;
 use s3flow::testing::S3Server;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt as _;
@@ -25,6 +26,10 @@ pub(crate) struct Target {
 }
 
 impl Target {
+    pub(crate) fn credentials(&self) -> Credentials {
+        Credentials::new(&self.access_key_id, &self.secret_access_key)
+    }
+
     /// The service that the environment names, if it names one.
     pub(crate) fn of_environment() -> Result<Option<Self>> {
         let Ok(endpoint) = std::env::var("S3FLOW_TEST_ENDPOINT") else { return Ok(None) };
@@ -42,7 +47,8 @@ impl Target {
 pub(crate) async fn serve(Objects { objects, size }: Objects) -> Result<()> {
     // What is uploaded is large, and nobody reads it.
     let server = S3Server::builder().bucket(BUCKET).log(false).discard_content(objects == 0).md5(objects > 0);
-    let server = server.start().await?;
+    // Signatures are checked where there are any.
+    let server = server.anonymous(true).start().await?;
     for index in 0..objects {
         server.put_object(BUCKET, &key(index), Content::whole(index, size)?);
     }
