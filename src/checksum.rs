@@ -1,5 +1,7 @@
 //! Checksums of objects: pure.
 
+mod combine;
+
 use std::fmt;
 
 use base64::Engine as _;
@@ -8,6 +10,8 @@ use crc_fast::CrcAlgorithm;
 use md5::{Digest as _, Md5};
 use ring::digest;
 use serde::{Deserialize, Serialize};
+
+use self::combine::Remainders;
 
 /// S3 takes no more in one object.
 const MAX_PARTS: u32 = 10_000;
@@ -175,8 +179,8 @@ impl Checksum {
 
     /// Of these bytes with the `length` bytes of `next` behind them; `None` where that cannot be told from the two.
     fn followed_by(&self, next: &Self, length: u64) -> Option<Self> {
-        let algorithm = self.by.crc().filter(|_| self.by == next.by)?;
-        let crc = crc_fast::checksum_combine(algorithm, self.crc(), next.crc(), length);
+        let (_, remainders) = self.by.crc().filter(|_| self.by == next.by)?;
+        let crc = remainders.combine(self.crc(), next.crc(), length);
         Some(Self { by: self.by, digest: self.by.crc_digest(crc) })
     }
 
@@ -262,11 +266,11 @@ impl Method {
         self.crc().is_some()
     }
 
-    fn crc(self) -> Option<CrcAlgorithm> {
+    fn crc(self) -> Option<(CrcAlgorithm, Remainders)> {
         match self {
-            Self::Algorithm(ChecksumAlgorithm::Crc64Nvme) => Some(CrcAlgorithm::Crc64Nvme),
-            Self::Algorithm(ChecksumAlgorithm::Crc32) => Some(CrcAlgorithm::Crc32IsoHdlc),
-            Self::Algorithm(ChecksumAlgorithm::Crc32c) => Some(CrcAlgorithm::Crc32Iscsi),
+            Self::Algorithm(ChecksumAlgorithm::Crc64Nvme) => Some((CrcAlgorithm::Crc64Nvme, Remainders::CRC64_NVME)),
+            Self::Algorithm(ChecksumAlgorithm::Crc32) => Some((CrcAlgorithm::Crc32IsoHdlc, Remainders::CRC32)),
+            Self::Algorithm(ChecksumAlgorithm::Crc32c) => Some((CrcAlgorithm::Crc32Iscsi, Remainders::CRC32C)),
             Self::Algorithm(ChecksumAlgorithm::Sha1 | ChecksumAlgorithm::Sha256) | Self::Md5 => None,
         }
     }
@@ -302,7 +306,7 @@ enum State {
 impl Hasher {
     pub(crate) fn new(by: Method) -> Self {
         let state = match (by, by.crc()) {
-            (_, Some(algorithm)) => State::Crc(crc_fast::Digest::new(algorithm)),
+            (_, Some((algorithm, _))) => State::Crc(crc_fast::Digest::new(algorithm)),
             (Method::Algorithm(ChecksumAlgorithm::Sha1), _) => {
                 State::Sha(digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY))
             }
