@@ -229,8 +229,8 @@ impl S3Object {
 
     /// What all bytes of this download were compared with, as they came; a difference is
     /// [`ErrorKind::Integrity`](crate::ErrorKind::Integrity) and no object. `None` when nothing was: of a range, for S3 stores checksums of whole
-    /// objects; when the object has none, or one that is made of those of its parts; when the service does not tell; when
-    /// [`Verification`](crate::Verification) is off; and when nothing was downloaded.
+    /// objects; when the object has none, or one that is made of those of its parts and the service does not tell where these begin
+    /// and end; when the service tells nothing; when [`Verification`](crate::Verification) is off; and when nothing was downloaded.
     ///
     /// ```
     /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {

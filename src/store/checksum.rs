@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::failure::Failure;
 use super::text;
-use crate::checksum::{Checksum, ChecksumAlgorithm, Verified};
+use crate::checksum::{Checksum, ChecksumAlgorithm, Composite, Method, StoredChecksum};
 
 pub(super) const CHECKSUM_MODE: HeaderName = HeaderName::from_static("x-amz-checksum-mode");
 const ALGORITHM: HeaderName = HeaderName::from_static("x-amz-checksum-algorithm");
@@ -38,17 +38,23 @@ fn kind(algorithm: ChecksumAlgorithm) -> &'static str {
     if algorithm.combines() { "FULL_OBJECT" } else { "COMPOSITE" }
 }
 
-/// Of the whole object, from an answer.
-pub(super) fn of_object(headers: &HeaderMap) -> Option<Checksum> {
-    if headers.get(TYPE).is_some_and(|kind| kind != "FULL_OBJECT") {
-        return None;
-    }
-    ALL.into_iter().find_map(|algorithm| Checksum::parse(algorithm, &text(headers, header(algorithm).as_str())?))
+/// From an answer with the whole object, or with one `part` of those that it was uploaded in. Of other ranges there is none.
+pub(super) fn of_answer(headers: &HeaderMap, part: bool) -> Option<StoredChecksum> {
+    // It is the object's, also where the value is the part's.
+    let kind = if part { "COMPOSITE" } else { "FULL_OBJECT" };
+    let is_of_bytes = headers.get(TYPE).is_none_or(|found| found == kind);
+    ALL.into_iter().find_map(|algorithm| {
+        let value = text(headers, header(algorithm).as_str())?;
+        match Composite::parse(algorithm, &value) {
+            Some(composite) => Some(StoredChecksum::Composite(composite)),
+            None => Checksum::parse(algorithm, &value).filter(|_| is_of_bytes).map(StoredChecksum::Bytes),
+        }
+    })
 }
 
 /// For a request with a body.
 pub(super) fn of_body(checksum: &Checksum) -> HeaderMap {
-    let Verified::Checksum(algorithm) = checksum.by() else { return HeaderMap::new() };
+    let Method::Algorithm(algorithm) = checksum.by() else { return HeaderMap::new() };
     HeaderMap::from_iter([(header(algorithm), value(&checksum.to_base64()))])
 }
 
@@ -77,4 +83,34 @@ pub(super) fn may_be_unknown(failure: &Failure) -> bool {
     failure.has_status(StatusCode::NOT_IMPLEMENTED)
         || (failure.has_status(StatusCode::BAD_REQUEST)
             && ["NotImplemented", "InvalidArgument", "InvalidRequest"].iter().any(|code| failure.is_code(code)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_tells_the_checksum_of_what_it_carries() {
+        let sha = Checksum::of(ChecksumAlgorithm::Sha256, b"bytes");
+        let bytes = Some(StoredChecksum::Bytes(sha.clone()));
+        let composite = Composite::parse(ChecksumAlgorithm::Sha256, &format!("{}-2", sha.to_base64()));
+        let composite = composite.map(StoredChecksum::Composite);
+        for (suffix, kind, whole, part) in [
+            ("", None, &bytes, &bytes),
+            ("", Some("FULL_OBJECT"), &bytes, &None),
+            ("", Some("COMPOSITE"), &None, &bytes),
+            ("-2", None, &composite, &composite),
+            ("-2", Some("COMPOSITE"), &composite, &composite),
+            ("-x", Some("COMPOSITE"), &None, &None),
+        ] {
+            let text = format!("{}{suffix}", sha.to_base64());
+            let mut headers = HeaderMap::from_iter([(header(ChecksumAlgorithm::Sha256), value(&text))]);
+            headers.extend(kind.map(|kind| (TYPE, HeaderValue::from_static(kind))));
+            assert_eq!(
+                (of_answer(&headers, false), of_answer(&headers, true)),
+                (whole.clone(), part.clone()),
+                "{headers:?}"
+            );
+        }
+    }
 }

@@ -76,6 +76,8 @@ pub(crate) struct ReadOptions<'a> {
     pub(crate) checksum: bool,
     /// Whether the request has waited to be [admitted](super::Store::admit).
     pub(crate) admitted: bool,
+    /// One of the parts that the object was uploaded in, counted from 1, in place of a range.
+    pub(crate) part: Option<u32>,
 }
 
 impl ObjectHeaders {
@@ -236,7 +238,7 @@ impl WriteCondition {
 
 impl ReadOptions<'_> {
     pub(super) fn to_headers(self) -> Result<HeaderMap, super::Failure> {
-        let Self { range, if_match, customer_key: key, checksum, admitted: _ } = self;
+        let Self { range, if_match, customer_key: key, checksum, admitted: _, part: _ } = self;
         let mut headers = HeaderMap::new();
         if let Some(key) = key {
             headers = customer_key(&CUSTOMER_KEY, key);
@@ -251,6 +253,10 @@ impl ReadOptions<'_> {
             headers.insert(CHECKSUM_MODE, HeaderValue::from_static("ENABLED"));
         }
         Ok(headers)
+    }
+
+    pub(super) fn query(&self) -> String {
+        self.part.map_or_else(String::new, |number| format!("partNumber={number}"))
     }
 }
 

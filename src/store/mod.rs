@@ -18,6 +18,7 @@ mod keys;
 mod listing;
 mod multipart;
 mod paced;
+mod part;
 mod rfc2047;
 mod route;
 mod sign;
@@ -63,7 +64,7 @@ pub(crate) use self::transport::{CaCertificates, TransportConfig};
 pub(crate) use self::uploads::{ListedUpload, UploadMarker, UploadsPage};
 use self::wire::{Addition, Bucket, BucketService, ResponseHead, Wire};
 use crate::address::Location;
-use crate::checksum::Checksum;
+use crate::checksum::{Checksum, StoredChecksum};
 use crate::limits::{Flow, SlowedPrefix, Slowing};
 
 /// How a store is reached.
@@ -93,6 +94,7 @@ struct BucketStore {
     lacks_delete_objects: AtomicBool,
     /// Whether the service takes checksums, once that was seen.
     takes_checksums: OnceLock<bool>,
+    lacks_part_reads: AtomicBool,
 }
 
 /// Which conditions of writes the service of a bucket was found to keep. What the places stand for is the finder's business.
@@ -134,8 +136,8 @@ pub(crate) struct ObjectHead {
     pub(crate) version_id: Option<String>,
     /// Of the write that stored it, if it was one of ours with an id.
     pub(crate) write_id: Option<String>,
-    /// Of the whole object, when it was asked for.
-    pub(crate) checksum: Option<Checksum>,
+    /// Of the whole object or of the part, when it was asked for.
+    pub(crate) checksum: Option<StoredChecksum>,
 }
 
 /// What the answer to a put says of the new object.
@@ -215,12 +217,15 @@ impl Store {
     ) -> Result<(ObjectHead, BoxStream<'static, Result<Bytes, Failure>>), Failure> {
         let store = self.bucket(location.bucket())?;
         let mut request = GetOptions { head, ..GetOptions::default() };
-        let (headers, flow) = (options.to_headers()?, self.flow.clone());
-        request.extensions.insert(Addition { headers, flow, admitted: options.admitted });
+        let (headers, query, flow) = (options.to_headers()?, options.query(), self.flow.clone());
+        request.extensions.insert(Addition { headers, query, flow, admitted: options.admitted });
         let mut result =
             store.objects.get_opts(&keys::to_path(location.key()), request).await.map_err(Failure::from_store)?;
         let response = answered(result.extensions.remove())?;
-        Ok((ObjectHead::read(&response)?, result.into_stream().map_err(Failure::from_store).boxed()))
+        Ok((
+            ObjectHead::read(&response, options.part.is_some())?,
+            result.into_stream().map_err(Failure::from_store).boxed(),
+        ))
     }
 
     /// PutObject, with a `checksum` of the body unless the service takes none.
@@ -240,7 +245,7 @@ impl Store {
         let put = |of_checksum: HeaderMap| {
             let mut headers = headers.clone();
             headers.extend(of_checksum);
-            store.put(location, Addition { headers, flow: self.flow.clone(), admitted: false }, body.clone())
+            store.put(location, Addition { headers, flow: self.flow.clone(), ..Addition::default() }, body.clone())
         };
         store.with_or_without_checksum(checksum.map(checksum::of_body), put).await.map(|(stored, _)| stored)
     }
@@ -318,6 +323,7 @@ impl Store {
             write_conditions: Arc::default(),
             lacks_delete_objects: AtomicBool::new(false),
             takes_checksums: OnceLock::new(),
+            lacks_part_reads: AtomicBool::new(false),
         });
         let mut buckets = self.buckets.write().unwrap_or_else(PoisonError::into_inner);
         Ok(Arc::clone(buckets.entry(name.to_owned()).or_insert(store)))
@@ -444,7 +450,7 @@ impl Stored {
 }
 
 impl ObjectHead {
-    fn read(response: &ResponseHead) -> Result<Self, Failure> {
+    fn read(response: &ResponseHead, part: bool) -> Result<Self, Failure> {
         let ResponseHead { status, headers } = response;
         let malformed = |problem| Failure::new(FailureKind::Malformed, problem);
         // S3 sends both. A page that something in between shows with a 200 must not become the object.
@@ -476,7 +482,7 @@ impl ObjectHead {
             encryption: text(headers, ENCRYPTION.as_str()),
             version_id: text(headers, VERSION_HEADER),
             write_id: text(headers, WRITE_ID.as_str()),
-            checksum: checksum::of_object(headers),
+            checksum: checksum::of_answer(headers, part),
         })
     }
 }

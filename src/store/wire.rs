@@ -69,6 +69,8 @@ pub(super) struct Request<'a> {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Addition {
     pub(super) headers: HeaderMap,
+    /// In place of one that it has none of itself.
+    pub(super) query: String,
     pub(super) flow: Flow,
     /// Whether it has [waited](Slowing::wait) for its prefix.
     pub(super) admitted: bool,
@@ -375,11 +377,12 @@ pub(super) struct BucketService {
 impl HttpService for BucketService {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let (mut parts, body) = request.into_parts();
-        let Addition { headers, flow, admitted } = parts.extensions.remove().unwrap_or_default();
+        let Addition { headers, query, flow, admitted } = parts.extensions.remove().unwrap_or_default();
         let key_path = parts.uri.path().strip_prefix('/').and_then(keys::from_url_path).ok_or_else(|| {
             Failure::new(FailureKind::Request, format!("{:?} is not the path of a key", parts.uri.path())).into_http()
         })?;
-        let query = keys::canonical_query(parts.uri.query().unwrap_or("")).into();
+        let query = Some(query).filter(|query| !query.is_empty());
+        let query = query.unwrap_or_else(|| keys::canonical_query(parts.uri.query().unwrap_or(""))).into();
         let prefix = "".into();
         let request = Request { method: parts.method, key_path, query, headers, body, prefix, flow, admitted };
         let response = self.wire.send(&self.bucket, request).await.map_err(Failure::into_http)?;

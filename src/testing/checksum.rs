@@ -247,19 +247,21 @@ impl Plan {
         }
     }
 
-    /// The checksum of the whole object, over all of its bytes or over the checksums of its parts.
-    pub(super) fn complete<'a>(self, content: &Content, parts: impl ExactSizeIterator<Item = &'a Content>) -> Checksum {
+    /// The checksum of the whole object, over all of its bytes or over the checksums of its parts, and then these too.
+    pub(super) fn complete<'a>(
+        self,
+        content: &Content,
+        parts: impl Iterator<Item = &'a Content>,
+    ) -> (Checksum, Vec<Checksum>) {
         if self.full_object {
-            return Checksum::by(self.algorithm, content);
+            return (Checksum::by(self.algorithm, content), Vec::new());
         }
-        let count = parts.len();
+        let part = |part| Checksum { full_object: false, ..Checksum::by(self.algorithm, part) };
+        let parts: Vec<Checksum> = parts.map(part).collect();
         let mut hasher = Hasher::new(self.algorithm);
-        for part in parts {
-            let sum = Checksum::by(self.algorithm, part);
-            hasher.update(&base64_decode(&sum.value).unwrap_or_default());
-        }
+        parts.iter().for_each(|part| hasher.update(&base64_decode(&part.value).unwrap_or_default()));
         let whole = hasher.finish();
-        Checksum { value: format!("{}-{count}", whole.value), full_object: false, ..whole }
+        (Checksum { value: format!("{}-{}", whole.value, parts.len()), full_object: false, ..whole }, parts)
     }
 }
 

@@ -114,7 +114,7 @@ impl Shared {
 
         let answer = match effects.instead(&call, self.service.clock.now()) {
             Course::Serve => {
-                let ignore_range = effects.ignores_range(&parts.headers);
+                let ignore_range = effects.ignores_range(&call, &parts.headers);
                 let mut request = Request::from_parts(parts, body);
                 request.extensions_mut().insert(Passage { call: Arc::clone(&call), ignore_range });
                 let answer = self.serve(&call, request).await;

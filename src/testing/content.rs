@@ -19,8 +19,13 @@ impl Content {
     /// The same with every bit of a byte inverted, if there is such a byte.
     pub(super) fn inverted(&self, offset: u64) -> Option<Self> {
         let byte = self.slice(offset..offset.checked_add(1).filter(|end| *end <= self.len())?).to_bytes();
-        let inverted = Self::from(Bytes::from(vec![!byte[0]]));
-        Some(Self::concat([&self.slice(0..offset), &inverted, &self.slice(offset + 1..self.len())]))
+        self.overwritten(offset, vec![!byte[0]].into())
+    }
+
+    /// The same with other bytes in a place, if there is such a place.
+    pub(super) fn overwritten(&self, offset: u64, bytes: Bytes) -> Option<Self> {
+        let end = offset.checked_add(bytes.len() as u64).filter(|end| *end <= self.len())?;
+        Some(Self::concat([&self.slice(0..offset), &Self::from(bytes), &self.slice(end..self.len())]))
     }
 
     pub(super) fn concat<'a>(contents: impl IntoIterator<Item = &'a Content>) -> Self {

@@ -26,6 +26,8 @@ pub(super) struct Object {
     pub(super) checksum: Option<Checksum>,
     /// The length of each part; empty unless uploaded in parts.
     pub(super) parts: Vec<u64>,
+    /// Of each part, where that of the object is made of them; else empty.
+    pub(super) part_checksums: Vec<Checksum>,
     /// What every GET and HEAD answers.
     pub(super) headers: HeaderMap,
 }
@@ -48,7 +50,7 @@ impl Object {
         // What was received is gone, and what is read back has another checksum.
         let checksum = checksum.filter(|_| !content.is_discarded());
         let tags = attributes.tags.clone();
-        Self { content, etag, modified, attributes, checksum, parts, headers }.tagged(tags)
+        Self { content, etag, modified, attributes, checksum, parts, part_checksums: Vec::new(), headers }.tagged(tags)
     }
 
     /// The same object with other tags.

@@ -26,18 +26,17 @@ impl Service {
             Verdict::NotModified(_) => return Ok(not_modified(&object)),
         }
         let size = object.content.len();
-        let part = part(request, &object)?;
+        let part = part(request, &object)?.filter(|_| !request.ignore_range);
         let requested = match &part {
-            Some(range) => Requested::Part(range.clone()),
+            Some((_, range)) => Requested::Part(range.clone()),
             None if request.ignore_range => Requested::Whole,
             None => resolve(request.header("range"), size),
         };
+        let asks_for_checksum = request.header("x-amz-checksum-mode") == Some("ENABLED");
         let mut answer = Answer { headers: object.headers.clone(), ..Answer::default() };
         let range = match requested {
             Requested::Whole => {
-                if request.header("x-amz-checksum-mode") == Some("ENABLED")
-                    && let Some(checksum) = &object.checksum
-                {
+                if asks_for_checksum && let Some(checksum) = &object.checksum {
                     checksum.add_with_kind(&mut answer.headers);
                 }
                 0..size
@@ -58,8 +57,14 @@ impl Service {
             }
             Requested::Unsatisfiable => return Err(unsatisfiable(request, size)),
         };
-        if part.is_some() && !object.parts.is_empty() {
+        if let Some((number, _)) = part
+            && !object.parts.is_empty()
+        {
             answer.headers.insert("x-amz-mp-parts-count", object.parts.len().into());
+            // Of an object with a checksum of all of its bytes, S3 tells none of a part.
+            if asks_for_checksum && let Some(checksum) = object.part_checksums.get(number - 1) {
+                checksum.add_with_kind(&mut answer.headers);
+            }
         }
         override_headers(request, &mut answer.headers);
         // A HEAD has this and no body.
@@ -71,8 +76,8 @@ impl Service {
     }
 }
 
-/// The bytes that `partNumber` asks for.
-fn part(request: &Request, object: &Object) -> Result<Option<Range<u64>>, Failure> {
+/// The part that `partNumber` asks for, and its bytes.
+fn part(request: &Request, object: &Object) -> Result<Option<(usize, Range<u64>)>, Failure> {
     let Some(number) = request.call.query("partNumber") else { return Ok(None) };
     if request.headers.contains_key("range") {
         return Err(Failure::bad_request(
@@ -96,7 +101,7 @@ fn part(request: &Request, object: &Object) -> Result<Option<Range<u64>>, Failur
         ));
     };
     let start = parts[..number - 1].iter().sum();
-    Ok(Some(start..start + length))
+    Ok(Some((number, start..start + length)))
 }
 
 fn not_modified(object: &Object) -> Answer {

@@ -112,6 +112,27 @@ impl S3Server {
         self.service.store.find(bucket).is_some_and(|bucket| bucket.damage(key, |content| content.inverted(offset)))
     }
 
+    /// Puts `bytes` in the place of as many bytes of an object, from `offset` on, where it is stored: ETag, checksum and time stay.
+    /// So a disk behaves that mixes up blocks, or has lost a write. `false` when the object has no such bytes.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let server = s3flow::testing::S3Server::start().await?;
+    /// server.put_object("bucket", "k", "of the new version");
+    /// assert!(server.overwrite_object("bucket", "k", 7, "old"));
+    ///
+    /// assert_eq!(server.object("bucket", "k").as_deref(), Some(&b"of the old version"[..]));
+    /// assert!(!server.overwrite_object("bucket", "k", 17, "beyond the end"));
+    /// let s3 = server.client_builder().build()?.s3().s3root("s3://bucket").build()?;
+    /// assert!(s3.get("k").await.is_err(), "the checksum is that of the new version");
+    /// # Ok(()) }
+    /// ```
+    pub fn overwrite_object(&self, bucket: &str, key: &str, offset: u64, bytes: impl Into<Bytes>) -> bool {
+        let bytes = bytes.into();
+        let bucket = self.service.store.find(bucket);
+        bucket.is_some_and(|bucket| bucket.damage(key, |content| content.overwritten(offset, bytes)))
+    }
+
     /// Removes an object. `false` when there was none.
     pub fn remove_object(&self, bucket: &str, key: &str) -> bool {
         self.service.store.find(bucket).is_some_and(|bucket| bucket.remove(key))

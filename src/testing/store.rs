@@ -251,8 +251,9 @@ impl Bucket {
         let upload = self.upload(key, id)?;
         let parts = chosen_parts(&upload, named)?;
         let content = Content::concat(parts.iter().map(|part| &part.content));
-        let checksum =
-            (!content.is_discarded()).then(|| upload.plan.complete(&content, parts.iter().map(|part| &part.content)));
+        let (checksum, part_checksums) = (!content.is_discarded())
+            .then(|| upload.plan.complete(&content, parts.iter().map(|part| &part.content)))
+            .unzip();
         if let Some(checksum) = &checksum {
             checksum.check_expected(expected)?;
         }
@@ -260,7 +261,8 @@ impl Bucket {
         let digest = md5(&Content::from(bytes::Bytes::from(digests)));
         let etag = format!("{}-{}\"", quoted(&digest).trim_end_matches('"'), parts.len());
         let lengths = parts.iter().map(|part| part.content.len()).collect();
-        let object = Arc::new(Object::new(content, etag, upload.attributes.clone(), checksum, lengths, now));
+        let object = Object::new(content, etag, upload.attributes.clone(), checksum, lengths, now);
+        let object = Arc::new(Object { part_checksums: part_checksums.unwrap_or_default(), ..object });
 
         let mut contents = lock(&self.contents);
         // Another request may have completed or aborted it in the meantime.

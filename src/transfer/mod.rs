@@ -23,13 +23,11 @@ pub(crate) use self::upload::{Outcome, Upload, upload};
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use crate::blocking::blocking;
-use crate::checksum::{Checksum, ChecksumAlgorithm, Integrity};
+use crate::checksum::Integrity;
 use crate::error::{Error, Result};
 use crate::limits::Flow;
 use crate::retry::Retries;
@@ -66,9 +64,6 @@ pub(crate) struct Engine {
     pub(crate) extra_parts: Arc<Semaphore>,
     pub(crate) integrity: Integrity,
 }
-
-/// More bytes than these hold up other tasks.
-const HASHED_INLINE: usize = 256 * 1024;
 
 /// How many [`extra_parts`](Engine::extra_parts) a client has.
 pub(crate) const EXTRA_PARTS: usize = 24;
@@ -117,16 +112,6 @@ impl Engine {
             }
         }
     }
-}
-
-/// The checksum of what is to be sent. Of much, it is computed off the async threads.
-async fn checksum_of(algorithm: Option<ChecksumAlgorithm>, body: &Bytes) -> Result<Option<Checksum>> {
-    let Some(algorithm) = algorithm else { return Ok(None) };
-    if body.len() <= HASHED_INLINE {
-        return Ok(Some(Checksum::of(algorithm, body)));
-    }
-    let body = body.clone();
-    blocking(move || Ok(Some(Checksum::of(algorithm, &body)))).await
 }
 
 /// Headers with which the object tells whose it is, where the system has the randomness for it.

@@ -3,16 +3,18 @@
 use bytes::Bytes;
 use md5::{Digest as _, Md5};
 
+use super::Engine;
 use super::doubt::Attempts;
+use super::source::Part;
 use super::upload::{Outcome, Upload};
-use super::{Engine, checksum_of};
 use crate::blocking::blocking;
 use crate::error::Result;
 
-pub(super) async fn single(engine: &Engine, upload: Upload<'_>, body: Bytes) -> Result<Outcome> {
+pub(super) async fn single(engine: &Engine, upload: Upload<'_>, value: Part) -> Result<Outcome> {
     let Upload { location, headers, condition, .. } = upload;
     let mut attempts = Attempts::begin(engine, location, headers, condition);
-    let checksum = checksum_of(headers.checksum(), &body).await?;
+    let checksum = value.checksum(headers.checksum()).await?;
+    let body = value.bytes;
     let mut retry = engine.retries.start();
     loop {
         let put = engine.store.put(location, headers, condition, body.clone(), checksum.as_ref());

@@ -1,7 +1,7 @@
 //! A value as it is read, part by part.
 
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _};
+use std::io::{self, ErrorKind as IoErrorKind, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -12,9 +12,23 @@ use tokio::task::consume_budget;
 
 use super::buffers::{Buffer, Buffers};
 use crate::blocking::blocking;
+use crate::checksum::{Checksum, ChecksumAlgorithm, Hasher, Method};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::Flow;
 use crate::request::{ByteStream, Source};
+
+/// A file is read in pieces of this size, which are still in the processor's cache when they are hashed.
+const PIECE: usize = 256 * 1024;
+/// More bytes than these hold up other tasks.
+const HASHED_INLINE: usize = 256 * 1024;
+
+/// Bytes of a value that are sent together.
+#[derive(Debug, Default)]
+pub(super) struct Part {
+    pub(super) bytes: Bytes,
+    /// Where it was computed as they were read.
+    checksum: Option<Checksum>,
+}
 
 /// A value that is being read.
 pub(super) enum Reading {
@@ -48,6 +62,28 @@ struct Stamp {
     modified: Option<SystemTime>,
 }
 
+impl From<Bytes> for Part {
+    fn from(bytes: Bytes) -> Self {
+        Self { bytes, checksum: None }
+    }
+}
+
+impl Part {
+    /// Of the bytes. What was not computed before and takes long is computed off the async threads.
+    pub(super) async fn checksum(&self, algorithm: Option<ChecksumAlgorithm>) -> Result<Option<Checksum>> {
+        let Some(algorithm) = algorithm else { return Ok(None) };
+        if let Some(checksum) = self.checksum.as_ref().filter(|checksum| checksum.by() == Method::Algorithm(algorithm))
+        {
+            return Ok(Some(checksum.clone()));
+        }
+        if self.bytes.len() <= HASHED_INLINE {
+            return Ok(Some(Checksum::of(algorithm, &self.bytes)));
+        }
+        let bytes = self.bytes.clone();
+        blocking(move || Ok(Some(Checksum::of(algorithm, &bytes)))).await
+    }
+}
+
 impl Reading {
     pub(super) async fn begin(source: Source, flow: &Flow) -> Result<Self> {
         Ok(match source {
@@ -72,26 +108,26 @@ impl Reading {
         }
     }
 
-    /// The next `length` bytes; fewer only at the end.
+    /// The next `length` bytes; fewer only at the end. They are to go with a checksum of this algorithm.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Io`].
-    pub(super) async fn next(&mut self, length: u64) -> Result<Bytes> {
+    pub(super) async fn next(&mut self, length: u64, algorithm: Option<ChecksumAlgorithm>) -> Result<Part> {
         match self {
             Self::Bytes { rest, .. } => {
-                Ok(rest.split_to(rest.len().min(usize::try_from(length).unwrap_or(usize::MAX))))
+                Ok(rest.split_to(rest.len().min(usize::try_from(length).unwrap_or(usize::MAX))).into())
             }
             Self::File(file) => {
                 let (reader, path) = (Arc::clone(&file.file), file.path.clone());
                 // No further than the size: a file may grow faster than it is read.
                 let length = length.min(file.left);
                 let buffer = file.buffers.take(length).await;
-                let read = blocking(move || read(&reader, &path, length, buffer)).await?;
+                let (read, checksum) = blocking(move || read(&reader, &path, length, buffer, algorithm)).await?;
                 file.left -= read.bytes.len() as u64;
-                Ok(file.buffers.lend(read))
+                Ok(Part { bytes: file.buffers.lend(read), checksum })
             }
-            Self::Stream(gathering) => gathering.next(length).await,
+            Self::Stream(gathering) => gathering.next(length).await.map(Part::from),
         }
     }
 
@@ -100,16 +136,17 @@ impl Reading {
     /// # Errors
     ///
     /// As [`next`](Self::next) and [`finish`](Self::finish).
-    pub(super) async fn whole(&mut self, size: u64) -> Result<Bytes> {
-        let Self::File(file) = self else { return self.next(size).await };
+    pub(super) async fn whole(&mut self, size: u64, algorithm: Option<ChecksumAlgorithm>) -> Result<Part> {
+        let Self::File(file) = self else { return self.next(size, algorithm).await };
         let (reader, path, was) = (Arc::clone(&file.file), file.path.clone(), file.was);
         let buffer = file.buffers.take(size).await;
         let read = blocking(move || {
-            let read = read(&reader, &path, size, buffer)?;
+            let (read, checksum) = read(&reader, &path, size, buffer, algorithm)?;
             check_unchanged(&reader, &path, was, size - read.bytes.len() as u64)?;
-            Ok(read)
+            Ok((read, checksum))
         });
-        Ok(file.buffers.lend(read.await?))
+        let (read, checksum) = read.await?;
+        Ok(Part { bytes: file.buffers.lend(read), checksum })
     }
 
     /// Whether what was read is all, and still as it was at the beginning.
@@ -173,11 +210,40 @@ fn check_regular(metadata: &std::fs::Metadata, path: &Path) -> Result<()> {
     Err(Error::new(ErrorKind::InvalidObject, format!("{} is {what}", path.display())))
 }
 
-/// Up to `length` bytes, into `buffer`. Blocks.
-fn read(file: &File, path: &Path, length: u64, mut buffer: Buffer) -> Result<Buffer> {
-    buffer.bytes.reserve_exact(usize::try_from(length).unwrap_or(0));
-    file.take(length).read_to_end(&mut buffer.bytes).map_err(|error| unreadable(path, error))?;
-    Ok(buffer)
+/// Up to `length` bytes, into `buffer`, and their checksum. Blocks.
+fn read(
+    mut file: &File,
+    path: &Path,
+    length: u64,
+    mut buffer: Buffer,
+    algorithm: Option<ChecksumAlgorithm>,
+) -> Result<(Buffer, Option<Checksum>)> {
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    let bytes = &mut buffer.bytes;
+    if bytes.is_empty() {
+        // Memory of which the system knows that it is zeros is not written twice.
+        *bytes = vec![0; length];
+    } else {
+        bytes.resize(length, 0);
+    }
+    let mut hasher = algorithm.map(|algorithm| Hasher::new(Method::Algorithm(algorithm)));
+    let mut end = 0;
+    while end < length {
+        let piece = end..length.min(end + PIECE);
+        match file.read(&mut bytes[piece]) {
+            Ok(0) => break,
+            Ok(count) => {
+                if let Some(hasher) = &mut hasher {
+                    hasher.update(&bytes[end..end + count]);
+                }
+                end += count;
+            }
+            Err(error) if error.kind() == IoErrorKind::Interrupted => {}
+            Err(error) => return Err(unreadable(path, error)),
+        }
+    }
+    bytes.truncate(end);
+    Ok((buffer, hasher.map(Hasher::finish)))
 }
 
 /// Blocks.
@@ -201,6 +267,7 @@ impl Gathering {
     async fn next(&mut self, length: u64) -> Result<Bytes> {
         let mut buffer = self.buffers.take(length).await;
         let (length, gathered) = (usize::try_from(length).unwrap_or(usize::MAX), &mut buffer.bytes);
+        gathered.clear();
         while gathered.len() < length {
             if self.rest.is_empty() {
                 if self.ended {
@@ -256,12 +323,33 @@ mod tests {
         std::fs::write(&path, "0123456789").unwrap();
         let mut reading = reading(&path).await;
         assert_eq!(reading.size(), Some(10));
-        assert_eq!(reading.next(4).await.unwrap(), "0123");
+        assert_eq!(reading.next(4, None).await.unwrap().bytes, "0123");
         assert!(reading.rewind().await.unwrap());
         for part in ["01234", "56789", ""] {
-            assert_eq!(reading.next(5).await.unwrap(), part);
+            assert_eq!(reading.next(5, None).await.unwrap().bytes, part);
         }
         reading.finish().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_hashed_as_it_is_read_has_the_checksum_of_its_bytes() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        let bytes: Vec<u8> = (0..3 * PIECE + 7).map(|at| (at ^ (at >> 8)) as u8).collect();
+        std::fs::write(&path, &bytes).unwrap();
+        for algorithm in [ChecksumAlgorithm::Crc64Nvme, ChecksumAlgorithm::Sha256] {
+            let mut reading = reading(&path).await;
+            // Buffers are used again, a shorter part in that of a longer one too.
+            for part in [&bytes[..PIECE + 5], &bytes[PIECE + 5..2 * PIECE], &bytes[2 * PIECE..]] {
+                let read = reading.next(part.len() as u64, Some(algorithm)).await.unwrap();
+                assert!(read.bytes == *part);
+                assert_eq!(read.checksum, Some(Checksum::of(algorithm, part)));
+                let other = read.checksum(Some(ChecksumAlgorithm::Sha1)).await.unwrap();
+                assert_eq!(other, Some(Checksum::of(ChecksumAlgorithm::Sha1, part)));
+            }
+        }
+        let whole = reading(&path).await.whole(bytes.len() as u64, Some(ChecksumAlgorithm::Crc32)).await.unwrap();
+        assert_eq!(whole.checksum, Some(Checksum::of(ChecksumAlgorithm::Crc32, &bytes)));
     }
 
     #[tokio::test]
@@ -272,7 +360,7 @@ mod tests {
             std::fs::write(&path, "0123456789").unwrap();
             let mut reading = reading(&path).await;
             std::fs::write(&path, text).unwrap();
-            let error = reading.whole(10).await.unwrap_err();
+            let error = reading.whole(10, None).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Changed, "{text:?}: {error}");
         }
     }
@@ -284,8 +372,11 @@ mod tests {
         std::fs::write(&path, "01234").unwrap();
         let mut reading = reading(&path).await;
         std::fs::write(&path, "0123456789").unwrap();
-        assert_eq!((reading.next(4).await.unwrap(), reading.next(4).await.unwrap()), ("0123".into(), "4".into()));
-        assert_eq!(reading.next(4).await.unwrap(), "");
+        assert_eq!(
+            (reading.next(4, None).await.unwrap().bytes, reading.next(4, None).await.unwrap().bytes),
+            ("0123".into(), "4".into())
+        );
+        assert_eq!(reading.next(4, None).await.unwrap().bytes, "");
         assert_eq!(reading.finish().await.unwrap_err().kind(), ErrorKind::Changed);
     }
 
@@ -295,7 +386,7 @@ mod tests {
     async fn a_file_that_holds_more_than_its_size_is_not_stored_as_empty() {
         let mut reading = reading(Path::new("/proc/self/status")).await;
         assert_eq!(reading.size(), Some(0));
-        let error = reading.whole(0).await.unwrap_err();
+        let error = reading.whole(0, None).await.unwrap_err();
         assert!(error.kind() == ErrorKind::InvalidObject && error.to_string().contains("PutValue::reader"), "{error}");
     }
 

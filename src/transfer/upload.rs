@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use super::conditional::{self, Settled, Write};
 use super::multipart::Assembly;
 use super::parts::{PART, Plan};
 use super::single::single;
-use super::source::Reading;
-use super::{Engine, Stopped, checksum_of, with_id};
+use super::source::{Part, Reading};
+use super::{Engine, Stopped, with_id};
 use crate::address::Location;
 use crate::error::{Error, ErrorKind, Result};
 use crate::request::Source;
@@ -53,16 +52,19 @@ const LONGEST_SINGLE: u64 = 2 * PART;
 /// any with [`Error::is_outcome_unknown`] when an attempt may have stored the object, and nothing shows whether it did.
 pub(crate) async fn upload(engine: &Engine, upload: Upload<'_>, value: Source) -> Result<Outcome> {
     let mut reading = Reading::begin(value, engine.flow()).await?;
+    let algorithm = upload.headers.checksum();
     let (plan, first) = match reading.size() {
-        Some(size) if size <= upload.part_size.unwrap_or(0).max(LONGEST_SINGLE) => (None, reading.whole(size).await?),
+        Some(size) if size <= upload.part_size.unwrap_or(0).max(LONGEST_SINGLE) => {
+            (None, reading.whole(size, algorithm).await?)
+        }
         Some(size) => {
             let plan = Plan::of(size, upload.part_size.unwrap_or(PART));
-            (Some(plan.ok_or_else(|| too_long(&format!("{size} bytes")))?), Bytes::new())
+            (Some(plan.ok_or_else(|| too_long(&format!("{size} bytes")))?), Part::default())
         }
         None => {
             let part = upload.part_size.unwrap_or(PART);
-            let first = reading.next(part).await?;
-            ((first.len() as u64 == part).then(|| Plan::of_unknown(upload.part_size)), first)
+            let first = reading.next(part, algorithm).await?;
+            ((first.bytes.len() as u64 == part).then(|| Plan::of_unknown(upload.part_size)), first)
         }
     };
     let write = if plan.is_some() { Write::Complete } else { Write::Put };
@@ -94,7 +96,7 @@ pub(crate) async fn upload(engine: &Engine, upload: Upload<'_>, value: Source) -
                 retry.wait(failure).await?;
             }
         }
-        first = Bytes::new();
+        first = Part::default();
     }
 }
 
@@ -104,7 +106,7 @@ async fn in_parts(
     upload: Upload<'_>,
     plan: Plan,
     reading: &mut Reading,
-    first: Bytes,
+    first: Part,
 ) -> Result<Outcome, Stopped> {
     let Upload { location, headers, condition, .. } = upload;
     let mut assembly = Assembly::begin(engine, create(location, headers)).await?;
@@ -113,22 +115,24 @@ async fn in_parts(
 }
 
 /// Reads the parts, and hands them over to be sent.
-async fn hand_over(assembly: &mut Assembly, plan: Plan, reading: &mut Reading, first: Bytes) -> Result<()> {
-    let mut first = Some(first).filter(|first| !first.is_empty());
+async fn hand_over(assembly: &mut Assembly, plan: Plan, reading: &mut Reading, first: Part) -> Result<()> {
+    let mut first = Some(first).filter(|first| !first.bytes.is_empty());
     for number in 1.. {
         let length = plan.length(number);
-        let body = match first.take() {
+        let algorithm = assembly.checksum();
+        let part = match first.take() {
             Some(first) => first,
             // Beyond the last part that S3 takes, one byte is too much.
-            None => assembly.meanwhile(reading.next(length.unwrap_or(1))).await?,
+            None => assembly.meanwhile(reading.next(length.unwrap_or(1), algorithm)).await?,
         };
-        if body.is_empty() {
+        if part.bytes.is_empty() {
             break;
         }
         if length.is_none() {
             return Err(too_long(&format!("more than {} bytes", plan.capacity())));
         }
-        let checksum = checksum_of(assembly.checksum(), &body).await?;
+        let checksum = part.checksum(algorithm).await?;
+        let body = part.bytes;
         let send = move |store: Store, upload: Arc<MultipartUpload>| {
             let (body, checksum) = (body.clone(), checksum.clone());
             async move { store.upload_part(&upload, number, body, checksum.as_ref()).await }
@@ -159,6 +163,7 @@ fn too_long(length: &str) -> Error {
 
 #[cfg(all(test, feature = "testing"))]
 mod tests {
+    use bytes::Bytes;
     use futures::StreamExt as _;
 
     use super::*;
@@ -175,7 +180,7 @@ mod tests {
         let mut reading = Reading::begin(Source::Stream(stream), s3.engine().flow()).await.unwrap();
         let create = create(&address.location, &ObjectHeaders::default());
         let mut assembly = Assembly::begin(s3.engine(), create).await.unwrap();
-        let handed_over = hand_over(&mut assembly, plan, &mut reading, Bytes::new()).await;
+        let handed_over = hand_over(&mut assembly, plan, &mut reading, Part::default()).await;
         let Err(Stopped::Local(error)) = assembly.end(handed_over, None).await else { panic!("it was not refused") };
         assert_eq!(error.kind(), ErrorKind::InvalidObject);
         assert!(error.to_string().contains("more than 10000 bytes") && error.to_string().contains("10,000 parts"));

@@ -18,7 +18,9 @@ mod cancellation;
 mod cases;
 mod closing;
 mod commands;
+mod composite;
 mod conditions;
+mod damage;
 mod deletes;
 mod directories;
 #[cfg(target_os = "linux")]
@@ -29,6 +31,7 @@ mod environment;
 mod fairness;
 mod fault_table;
 mod faults;
+mod flipping_wire;
 mod integrity;
 mod interop;
 mod killed;

@@ -8,7 +8,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::ObjectStoreExt as _;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path;
-use s3flow::{Client, Credentials, S3};
+use s3flow::{Client, ClientBuilder, S3};
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
@@ -70,13 +70,16 @@ async fn measure(job: Job) -> Result<Report> {
     }
 }
 
-pub(crate) fn s3flow_scope(target: &Target) -> Result<S3> {
-    let client = Client::builder()
+pub(crate) fn s3flow_client(target: &Target) -> ClientBuilder {
+    Client::builder()
         .endpoint(&target.endpoint)
         .region(&target.region)
-        .credentials(Credentials::new(&target.access_key_id, &target.secret_access_key))
+        .credentials(target.credentials())
         .tmproot(std::env::temp_dir())
-        .build()?;
+}
+
+pub(crate) fn s3flow_scope(target: &Target) -> Result<S3> {
+    let client = s3flow_client(target).build()?;
     Ok(client.s3().s3root(format!("s3://{}", target.bucket)).build()?)
 }
 

@@ -112,7 +112,7 @@ async fn measure_info(job: Job) -> Result<Report> {
     Ok(Report { idle, peak, spent })
 }
 
-fn write(path: &Path, size: u64) -> Result<()> {
+pub(crate) fn write(path: &Path, size: u64) -> Result<()> {
     let mut file = std::fs::File::create(path)?;
     let mut content = Content::of(0);
     let mut piece = vec![0; 1 << 20];

@@ -2,6 +2,8 @@
 //!
 //! The server and every client are processes of their own, started from this one: what a client reports is its own.
 
+mod bounded;
+mod checksums;
 mod clients;
 mod content;
 mod footprint;
@@ -11,9 +13,12 @@ mod table;
 mod usage;
 
 use std::error::Error;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use s3flow::ChecksumAlgorithm;
 
+use self::checksums::parse_algorithm;
 use self::content::parse_size;
 use self::process::Role;
 
@@ -63,6 +68,50 @@ enum Command {
         #[arg(long, default_value_t = 100_000)]
         objects: u64,
     },
+    /// CPU of one large file up and one large object down, with and without checksums.
+    Checksums {
+        #[arg(long, default_value = "1GiB", value_parser = parse_size)]
+        size: u64,
+        /// Runs of each that count; they take turns, after one that warms up.
+        #[arg(long, default_value_t = 7)]
+        repeat: usize,
+        /// Of uploads; downloads have CRC64NVME.
+        #[arg(long, default_value = "CRC64NVME", value_delimiter = ',', value_parser = parse_algorithm)]
+        algorithms: Vec<ChecksumAlgorithm>,
+    },
+    /// Memory and disk of many large gets at once, with a limit for each. Fails when one is not kept: 64 MiB over the memory, or
+    /// anything over the disk.
+    Budgets {
+        #[arg(long, default_value_t = 1000)]
+        gets: usize,
+        #[arg(long, default_value = "100MiB", value_parser = parse_size)]
+        size: u64,
+        #[arg(long, default_value = "256MiB", value_parser = parse_size)]
+        memory: u64,
+        #[arg(long, default_value = "2GiB", value_parser = parse_size)]
+        disk: u64,
+    },
+    /// How long single gets of 1 KiB take alone, and beside a batch of 10 GiB, with 8 requests of the client at a time.
+    Beside {
+        /// Of the server, until it answers.
+        #[arg(long, default_value_t = 20)]
+        latency_ms: u64,
+        /// On each connection, as S3 is said to give 85 MB/s.
+        #[arg(long, default_value = "85MiB", value_parser = parse_size)]
+        bytes_per_second: u64,
+        #[arg(long, default_value = "8MiB", value_parser = parse_size)]
+        size: u64,
+        #[arg(long, default_value_t = 500)]
+        gets: usize,
+        #[arg(long, default_value_t = 3)]
+        repeat: usize,
+    },
+    /// One client for many operations: memory, descriptors, tasks and files. Fails when one has grown by more than 5 % since the
+    /// first 5,000.
+    LongRun {
+        #[arg(long, default_value_t = 200_000)]
+        operations: usize,
+    },
     /// The server of the tests, for a load generator: unsigned requests are allowed, one object of 1 KiB, until stdin ends.
     Serve,
     /// What the processes that this one starts do.
@@ -77,12 +126,23 @@ fn main() -> Result<()> {
         Command::OneStream { size } => table::one_stream(size),
         Command::ThereAndBack { size } => table::there_and_back(size),
         Command::InfoMany { objects } => table::info_many(objects),
+        Command::Checksums { size, repeat, algorithms } => checksums::compare(size, repeat, &algorithms),
+        Command::Budgets { gets, size, memory, disk } => bounded::budgets(gets, size, memory, disk),
+        Command::Beside { latency_ms, bytes_per_second, size, gets, repeat } => {
+            bounded::compare_beside(Duration::from_millis(latency_ms), bytes_per_second, size, gets, repeat)
+        }
+        Command::LongRun { operations } => bounded::long_run(operations),
         Command::Serve => process::run(server::serve_anyone()),
         Command::Role { role: Role::Server } => process::answer(server::serve),
+        Command::Role { role: Role::SlowServer } => process::answer(server::serve_slowly),
+        Command::Role { role: Role::Budgets } => process::answer(bounded::keep_budgets),
+        Command::Role { role: Role::Beside } => process::answer(bounded::beside),
+        Command::Role { role: Role::Soak } => process::answer(bounded::soak),
         Command::Role { role: Role::GetMany } => process::answer(clients::get_many),
         Command::Role { role: Role::OneLarge } => process::answer(footprint::get_one),
         Command::Role { role: Role::OneFile } => process::answer(footprint::put_file),
         Command::Role { role: Role::OneStream } => process::answer(footprint::put_stream),
+        Command::Role { role: Role::Checksummed } => process::answer(checksums::transfer),
         Command::Role { role: Role::InfoMany } => process::answer(footprint::info_many),
     }
 }

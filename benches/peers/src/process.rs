@@ -17,6 +17,11 @@ pub(crate) enum Role {
     OneFile,
     OneStream,
     InfoMany,
+    Checksummed,
+    SlowServer,
+    Budgets,
+    Beside,
+    Soak,
 }
 
 /// Both clients follow the proxies of the environment; here they would be part of what is measured.

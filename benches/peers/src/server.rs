@@ -1,6 +1,9 @@
 //! The server, in a process of its own.
 
-use s3flow::testing::S3Server;
+use std::time::Duration;
+
+use s3flow::Credentials;
+use s3flow::testing::{Fault, S3Server};
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt as _;
 
@@ -25,6 +28,10 @@ pub(crate) struct Target {
 }
 
 impl Target {
+    pub(crate) fn credentials(&self) -> Credentials {
+        Credentials::new(&self.access_key_id, &self.secret_access_key)
+    }
+
     /// The service that the environment names, if it names one.
     pub(crate) fn of_environment() -> Result<Option<Self>> {
         let Ok(endpoint) = std::env::var("S3FLOW_TEST_ENDPOINT") else { return Ok(None) };
@@ -42,10 +49,24 @@ impl Target {
 pub(crate) async fn serve(Objects { objects, size }: Objects) -> Result<()> {
     // What is uploaded is large, and nobody reads it.
     let server = S3Server::builder().bucket(BUCKET).log(false).discard_content(objects == 0).md5(objects > 0);
-    let server = server.start().await?;
+    // Signatures are checked where there are any.
+    let server = server.anonymous(true).start().await?;
     for index in 0..objects {
         server.put_object(BUCKET, &key(index), Content::whole(index, size)?);
     }
+    until_told(&server).await
+}
+
+/// A large and a small object, on a line that is as fast as it is said.
+pub(crate) async fn serve_slowly((size, latency, bytes_per_second): (u64, Duration, u64)) -> Result<()> {
+    let server = S3Server::builder().bucket(BUCKET).log(false).latency(latency).start().await?;
+    server.put_object(BUCKET, &key(0), Content::whole(0, size)?);
+    server.put_object(BUCKET, &key(1), Content::whole(1, 1024)?);
+    server.inject(Fault::trickle(bytes_per_second).key(key(0)).times(usize::MAX));
+    until_told(&server).await
+}
+
+async fn until_told(server: &S3Server) -> Result<()> {
     print(&Target {
         endpoint: server.endpoint().to_owned(),
         bucket: BUCKET.to_owned(),

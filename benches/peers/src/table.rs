@@ -142,13 +142,13 @@ fn sorted<T>(reports: &[T], figure: impl Fn(&T) -> f64) -> Vec<f64> {
     figures
 }
 
-fn median<T>(reports: &[T], figure: impl Fn(&T) -> f64) -> f64 {
+pub(crate) fn median<T>(reports: &[T], figure: impl Fn(&T) -> f64) -> f64 {
     let figures = sorted(reports, figure);
     let middle = figures.len() / 2;
     if figures.len() % 2 == 1 { figures[middle] } else { (figures[middle - 1] + figures[middle]) / 2.0 }
 }
 
-fn spread<T>(reports: &[T], figure: impl Fn(&T) -> f64) -> String {
+pub(crate) fn spread<T>(reports: &[T], figure: impl Fn(&T) -> f64) -> String {
     let figures = sorted(reports, &figure);
     format!("{:.2} ({:.2} to {:.2})", median(reports, figure), figures[0], figures[figures.len() - 1])
 }

@@ -66,3 +66,10 @@ pub(crate) fn memory(name: &str) -> Result<u64> {
     let kibibytes: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
     Ok(kibibytes * 1024)
 }
+
+/// Bytes that `read` and its like have given so far, of all threads; what comes from a socket by `recv` is not counted.
+pub(crate) fn bytes_read() -> Result<u64> {
+    let counts = std::fs::read_to_string("/proc/self/io")?;
+    let count = counts.lines().find_map(|line| line.strip_prefix("rchar: ")).ok_or("no such line")?;
+    Ok(count.trim().parse()?)
+}

@@ -9,7 +9,7 @@ use super::action::{Action, Replacement};
 use super::damage::Damage;
 
 impl Fault {
-    /// Answers a ranged GET or HEAD with `200 OK` and the whole object, as HTTP allows.
+    /// Answers a ranged GET or HEAD, or one of a part, with `200 OK` and the whole object, as HTTP allows.
     pub fn ignore_range() -> Self {
         Self::new(Action::IgnoreRange)
     }

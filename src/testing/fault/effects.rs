@@ -120,10 +120,10 @@ impl Effects {
         Some(body.clone())
     }
 
-    /// Whether the range of a request with these headers is to be ignored.
-    pub(in crate::testing) fn ignores_range(&self, headers: &HeaderMap) -> bool {
+    /// Whether the range or part that a request asks for is to be ignored.
+    pub(in crate::testing) fn ignores_range(&self, call: &Call, headers: &HeaderMap) -> bool {
         let Some(Decided { action: Action::IgnoreRange, tally, .. }) = &self.decided else { return false };
-        if headers.contains_key(RANGE) {
+        if headers.contains_key(RANGE) || call.query("partNumber").is_some() {
             tally.applied();
         }
         true

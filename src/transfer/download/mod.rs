@@ -2,9 +2,12 @@
 //! begun.
 //!
 //! The first request asks for all that is wanted, so that a small object is one request and nobody has to ask for a size
-//! first. When its headers tell of a large one, its body serves the first part, and other requests fetch the others.
+//! first. When its headers tell of a large one, its body serves the first part, and other requests fetch the others. When they tell
+//! of a checksum of checksums, the object comes by the parts that it was uploaded in.
 
 mod body;
+mod check;
+mod composite;
 mod parallel;
 mod pieces;
 mod window;
@@ -13,12 +16,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use self::body::receive;
+use self::check::Check;
 use self::pieces::{Append, Pieces};
 use self::window::first_window;
 use super::parts::{PART, Plan};
 use super::{Engine, Stopped, conditional};
 use crate::address::Location;
-use crate::checksum::{Checksum, Verification, Verified};
+use crate::checksum::{Method, Verification, Verified};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::Held;
 use crate::retry::Retry;
@@ -60,7 +64,7 @@ struct Begun<'a> {
     /// The bytes of the object that were asked for, cut at its end.
     window: Range<u64>,
     /// What the bytes are to be compared with.
-    check: Option<Checksum>,
+    check: Check,
     retry: Retry<'a>,
     /// For the file.
     space: Arc<Space>,
@@ -97,10 +101,21 @@ pub(crate) async fn download(
 impl<'a> Wanted<'a> {
     async fn once(self) -> Result<Downloaded> {
         let Self { engine, options, .. } = self;
-        let begun = self.begin(engine.retries.start()).await?;
+        let mut begun = self.begin(engine.retries.start()).await?;
+        if let Some(composite) = begun.check.of_parts(begun.incoming.head.size).cloned()
+            && strong(begun.incoming.head.etag.as_deref())
+        {
+            let Begun { incoming: Incoming { head, body }, space, memory, .. } = begun;
+            // It holds a connection, and a place among the client's requests.
+            drop(body);
+            if let Some(downloaded) = composite::download(self, &head, &composite, space, memory).await? {
+                return Ok(downloaded);
+            }
+            begun = self.begin(engine.retries.start()).await?;
+        }
         let Begun { incoming: Incoming { head, .. }, window, check, .. } = &begun;
         let length = window.end - window.start;
-        let in_any_order = check.as_ref().is_none_or(|check| check.by().combines());
+        let in_any_order = check.method().is_none_or(Method::combines);
         let divisible = in_any_order && strong(head.etag.as_deref()) && heeds(options.range, head);
         let begun = match Plan::of(length, PART) {
             Some(plan) if length > LONGEST_STREAM && divisible => {
@@ -149,7 +164,7 @@ impl<'a> Wanted<'a> {
                         continue;
                     };
                     memory.shrink(length);
-                    let check = check(engine.integrity.verification, options, &incoming.head, &window);
+                    let check = Check::of(engine.integrity.verification, options, &incoming.head, &window);
                     return Ok(Begun { incoming, window, check, retry, space, memory });
                 }
                 Err(Stopped::Remote(failure)) if failure.is_precondition_failed() => {
@@ -169,7 +184,7 @@ impl<'a> Wanted<'a> {
             let Begun { incoming, window, check, mut retry, space, memory } = begun;
             let head = incoming.head.clone();
             let length = window.end - window.start;
-            let mut pieces = self.pieces(&space, check.as_ref().map(Checksum::by));
+            let mut pieces = self.pieces(&space, check.method());
             if strong(head.etag.as_deref()) {
                 let filled = self.fill(&mut pieces, &head, window.end, Some(incoming), &mut retry, WHOLE_WILL_DO).await;
                 if let Err(error) = filled {
@@ -192,7 +207,7 @@ impl<'a> Wanted<'a> {
                 continue;
             }
             let attempts = retry.attempts();
-            let verified = match compare(check.as_ref(), pieces.checksum().as_ref()) {
+            let verified = match check.compare(pieces.checksum()) {
                 Ok(verified) => verified,
                 Err(error) => {
                     pieces.discard().await;
@@ -204,7 +219,7 @@ impl<'a> Wanted<'a> {
         }
     }
 
-    fn pieces(self, space: &Arc<Space>, check: Option<Verified>) -> Pieces<PartFile> {
+    fn pieces(self, space: &Arc<Space>, check: Option<Method>) -> Pieces<PartFile> {
         let (directory, key) = (Arc::clone(self.directory), Arc::<str>::from(self.location.key()));
         let (length, space) = (space.size(), Arc::clone(space));
         Pieces::new(self.directory, length, check, move || directory.begin(&key, Arc::clone(&space)))
@@ -262,11 +277,7 @@ impl<'a> Wanted<'a> {
                 retry.progressed();
                 progress = pieces.expected();
             }
-            if failure.is_precondition_failed() {
-                let attempts = retry.attempts();
-                return Err(changed().with_attempts(attempts).with_source(failure.into_error(attempts)));
-            }
-            retry.wait(failure).await?;
+            retry.wait(unless_changed(failure, retry)?).await?;
         }
     }
 
@@ -275,41 +286,7 @@ impl<'a> Wanted<'a> {
         let range = ByteRange::Span { start: range.start, end: range.end };
         let if_match = head.etag.as_deref();
         let pinned = ReadOptions { range: Some(range), if_match, ..self.options };
-        let incoming = self.engine.store.get(self.location, pinned).await?;
-        if incoming.head.etag != head.etag || incoming.head.size != head.size {
-            return Err(Stopped::Local(changed()));
-        }
-        Ok(incoming)
-    }
-}
-
-/// What the bytes of `window` can be compared with.
-fn check(
-    verification: Verification,
-    options: ReadOptions<'_>,
-    head: &ObjectHead,
-    window: &Range<u64>,
-) -> Option<Checksum> {
-    if verification == Verification::Off || *window != (0..head.size) {
-        return None;
-    }
-    head.checksum.clone().or_else(|| {
-        // With a key of KMS or of a customer, the ETag is another digest.
-        let is_digest =
-            options.customer_key.is_none() && head.encryption.as_deref().is_none_or(|name| name == "AES256");
-        let etag = head.etag.as_deref().filter(|_| is_digest && verification == Verification::ChecksumsAndEtags)?;
-        Checksum::of_etag(etag)
-    })
-}
-
-fn compare(wanted: Option<&Checksum>, received: Option<&Checksum>) -> Result<Option<Verified>> {
-    match (wanted, received) {
-        (Some(wanted), Some(received)) if wanted == received => Ok(Some(wanted.by())),
-        (Some(wanted), Some(received)) => {
-            let problem = format!("the bytes that came have the checksum {received}, and the object has {wanted}");
-            Err(Error::new(ErrorKind::Integrity, problem).with_retryable(true))
-        }
-        _ => Ok(None),
+        same_version(head, self.engine.store.get(self.location, pinned).await?)
     }
 }
 
@@ -342,6 +319,22 @@ fn heeds(range: Option<ByteRange>, head: &ObjectHead) -> bool {
 /// <https://www.rfc-editor.org/rfc/rfc9110.html#section-8.8.1>
 fn strong(etag: Option<&str>) -> bool {
     etag.is_some_and(|etag| !etag.starts_with("W/"))
+}
+
+fn same_version(head: &ObjectHead, incoming: Incoming) -> Result<Incoming, Stopped> {
+    if incoming.head.etag != head.etag || incoming.head.size != head.size {
+        return Err(Stopped::Local(changed()));
+    }
+    Ok(incoming)
+}
+
+/// The failure of a request for a version that is there.
+fn unless_changed(failure: Failure, retry: &Retry<'_>) -> Result<Failure> {
+    if failure.is_precondition_failed() {
+        let attempts = retry.attempts();
+        return Err(changed().with_attempts(attempts).with_source(failure.into_error(attempts)));
+    }
+    Ok(failure)
 }
 
 fn changed() -> Error {

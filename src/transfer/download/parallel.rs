@@ -8,12 +8,12 @@ use futures::stream::FuturesUnordered;
 use tokio::sync::SemaphorePermit;
 
 use super::pieces::{Pieces, discard};
-use super::{Begun, Downloaded, Filled, STREAM, WHOLE_WILL_DO, Wanted, compare};
-use crate::checksum::{Checksum, Verified};
+use super::{Begun, Downloaded, Filled, STREAM, WHOLE_WILL_DO, Wanted};
+use crate::checksum::{Checksum, Method, StoredChecksum, Verified};
 use crate::error::Result;
 use crate::limits::Held;
 use crate::retry::Retry;
-use crate::scope::Target;
+use crate::scope::{Space, Target};
 use crate::store::{Incoming, ObjectHead};
 use crate::transfer::Engine;
 use crate::transfer::parts::Plan;
@@ -27,20 +27,30 @@ const AT_ONCE: usize = 8;
 pub(super) async fn download(wanted: Wanted<'_>, begun: Begun<'_>, plan: Plan) -> Result<Option<Downloaded>> {
     let Begun { incoming, window, check, retry, space, memory } = begun;
     let head = incoming.head.clone();
+    into_file(wanted, &head, &window, space, retry.attempts(), async |target| {
+        let parts = Parts { wanted, head: &head, from: window.start, target, check: check.method() };
+        let mut ranges = cut(&window, plan).map(Wish::Range);
+        let first = ranges.next().map(|first| (first, incoming, retry));
+        let Some(fetched) = parts.fetch_all(first, ranges, memory).await? else { return Ok(None) };
+        check.compare(of_whole(&fetched)).map(Some)
+    })
+    .await
+}
+
+/// Makes the file for `window` in its room, and has it filled by `fill`, which tells what all bytes were compared with, or `None` when it
+/// is not to become the object's.
+pub(super) async fn into_file(
+    wanted: Wanted<'_>,
+    head: &ObjectHead,
+    window: &Range<u64>,
+    space: Arc<Space>,
+    attempts: u32,
+    fill: impl AsyncFnOnce(&Arc<Target>) -> Result<Option<Option<Verified>>>,
+) -> Result<Option<Downloaded>> {
     let (directory, key) = (Arc::clone(wanted.directory), wanted.location.key().to_owned());
-    let attempts = retry.attempts();
     let begun = wanted.directory.run(move || directory.begin(&key, space)).await;
     let file = begun.map_err(|error| error.with_attempts(attempts))?;
-    let by = check.as_ref().map(Checksum::by);
-    let parts = Parts { wanted, head: &head, from: window.start, target: file.target(), check: by };
-    let fetched = parts
-        .fetch_all(&window, plan, incoming, retry, Means { _memory: memory, _permit: None })
-        .await
-        .and_then(|fetched| match fetched {
-            AllParts::Whole(checksum) => compare(check.as_ref(), checksum.as_ref()).map(Some),
-            AllParts::RangesIgnored => Ok(None),
-        });
-    let verified = match fetched {
+    let verified = match fill(file.target()).await {
         Ok(Some(verified)) => verified,
         other => {
             discard(wanted.directory, file).await;
@@ -49,7 +59,14 @@ pub(super) async fn download(wanted: Wanted<'_>, begun: Begun<'_>, plan: Plan) -
     };
     let finished = wanted.directory.run(move || file.finish()).await;
     let file = finished.map_err(|error| error.with_attempts(attempts))?;
-    Ok(Some(Downloaded { head, offset: window.start, file, verified }))
+    Ok(Some(Downloaded { head: head.clone(), offset: window.start, file, verified }))
+}
+
+/// The checksum of the whole, if that of each part was computed and they tell it.
+fn of_whole(fetched: &[Fetched]) -> Option<Checksum> {
+    let checksums: Option<Vec<_>> =
+        fetched.iter().map(|part| part.checksum.as_ref().map(|checksum| (checksum, part.length()))).collect();
+    checksums.and_then(Checksum::of_parts)
 }
 
 /// The parts of a window, in their order.
@@ -80,73 +97,97 @@ impl<'a> Means<'a> {
 
 /// What the parts of one object have in common.
 #[derive(Clone, Copy)]
-struct Parts<'a> {
-    wanted: Wanted<'a>,
-    head: &'a ObjectHead,
+pub(super) struct Parts<'a> {
+    pub(super) wanted: Wanted<'a>,
+    pub(super) head: &'a ObjectHead,
     /// The byte of the object that is the first of the file.
-    from: u64,
-    target: &'a Arc<Target>,
-    check: Option<Verified>,
+    pub(super) from: u64,
+    pub(super) target: &'a Arc<Target>,
+    pub(super) check: Option<Method>,
 }
 
-/// How the parts of one object have come.
-enum AllParts {
-    /// With the checksum of the whole, if it was asked for.
-    Whole(Option<Checksum>),
-    RangesIgnored,
+/// Which bytes a part is.
+#[derive(Debug)]
+pub(super) enum Wish {
+    Range(Range<u64>),
+    /// Those of one of the parts that the object was uploaded in: the answer tells which.
+    Number(u32),
 }
 
-/// A part that has come, or what came in its place.
-struct Fetched<'a> {
-    means: Means<'a>,
-    filled: Filled,
-    start: u64,
-    length: u64,
-    checksum: Option<Checksum>,
+/// A part that has come.
+pub(super) struct Fetched {
+    pub(super) range: Range<u64>,
+    pub(super) checksum: Option<Checksum>,
+    /// What the service says that it is, of a part by its number.
+    pub(super) stored: Option<Checksum>,
+}
+
+impl Fetched {
+    fn length(&self) -> u64 {
+        self.range.end - self.range.start
+    }
 }
 
 impl<'a> Parts<'a> {
-    async fn fetch_all(
+    /// All of them, in their order; `None` when the server answers one with something else.
+    pub(super) async fn fetch_all(
         self,
-        window: &Range<u64>,
-        plan: Plan,
-        incoming: Incoming,
-        retry: Retry<'_>,
-        means: Means<'a>,
-    ) -> Result<AllParts> {
-        let mut ranges = cut(window, plan);
+        first: Option<(Wish, Incoming, Retry<'a>)>,
+        mut rest: impl Iterator<Item = Wish>,
+        memory: Held,
+    ) -> Result<Option<Vec<Fetched>>> {
         let mut fetching = FuturesUnordered::new();
         let mut fetched = Vec::new();
-        fetching.extend(ranges.next().map(|first| self.fetch(first, Some(incoming), retry, means)));
-        // The last part that came leaves its means to the next, so that every download gets on.
-        let mut left = None;
+        // Of one part; the last that came leaves it to the next, so that every download gets on.
+        let mut left = Some(Means { _memory: memory, _permit: None });
+        if let Some((first, incoming, retry)) = first
+            && let Some(means) = left.take()
+        {
+            fetching.push(self.fetch(first, Some(incoming), retry, means));
+        }
         loop {
             while fetching.len() < AT_ONCE
                 && let Some(means) = left.take().or_else(|| Means::more(self.wanted.engine))
-                && let Some(range) = ranges.next()
+                && let Some(wish) = rest.next()
             {
-                fetching.push(self.fetch(range, None, self.wanted.engine.retries.start(), means));
+                fetching.push(self.fetch(wish, None, self.wanted.engine.retries.start(), means));
             }
-            let Some(Fetched { means, filled, start, length, checksum }) = fetching.try_next().await? else { break };
-            if matches!(filled, Filled::RangesIgnored) {
-                return Ok(AllParts::RangesIgnored);
+            match fetching.try_next().await? {
+                Some((Some(part), means)) => {
+                    fetched.push(part);
+                    left = fetching.is_empty().then_some(means);
+                }
+                Some((None, _)) => return Ok(None),
+                None => break,
             }
-            left = fetching.is_empty().then_some(means);
-            fetched.push((start, length, checksum));
         }
-        fetched.sort_unstable_by_key(|(start, ..)| *start);
-        let checksums: Option<Vec<_>> =
-            fetched.iter().map(|(_, length, checksum)| checksum.as_ref().map(|checksum| (checksum, *length))).collect();
-        Ok(AllParts::Whole(checksums.and_then(Checksum::of_parts)))
+        fetched.sort_unstable_by_key(|part: &Fetched| part.range.start);
+        Ok(Some(fetched))
     }
 
     async fn fetch(
         self,
-        range: Range<u64>,
-        first: Option<Incoming>,
+        wish: Wish,
+        mut first: Option<Incoming>,
         mut retry: Retry<'_>,
         means: Means<'a>,
-    ) -> Result<Fetched<'a>> {
+    ) -> Result<(Option<Fetched>, Means<'a>)> {
+        let (range, stored) = match wish {
+            Wish::Range(range) => (range, None),
+            Wish::Number(number) => {
+                let begun = match first {
+                    Some(begun) => Some(begun),
+                    None => self.wanted.begin_part(self.head, number, &mut retry).await?,
+                };
+                let Some((begun, range)) = begun.and_then(|begun| begun.head.range.clone().map(|range| (begun, range)))
+                else {
+                    return Ok((None, means));
+                };
+                let stored = begun.head.checksum.clone().and_then(StoredChecksum::of_bytes);
+                first = Some(begun);
+                (range, stored)
+            }
+        };
         let length = range.end - range.start;
         let (target, offset) = (Arc::clone(self.target), range.start - self.from);
         let open = move || target.writer_at(offset);
@@ -159,7 +200,7 @@ impl<'a> Parts<'a> {
             Some(mut writer) => writer.append(rest),
         });
         written.await.map_err(|error| error.with_attempts(attempts))?;
-        Ok(Fetched { means, filled, start: range.start, length, checksum })
+        Ok((matches!(filled, Filled::Whole).then_some(Fetched { range, checksum, stored }), means))
     }
 }
 

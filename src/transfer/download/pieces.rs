@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
-use crate::checksum::{Checksum, Hasher, Verified};
+use crate::checksum::{Checksum, Hasher, Method};
 use crate::error::Result;
 use crate::scope::{Directory, FileWriter, PartFile};
 
@@ -53,7 +53,7 @@ impl<F: Append> Pieces<F> {
     pub(super) fn new(
         directory: &Arc<Directory>,
         length: u64,
-        check: Option<Verified>,
+        check: Option<Method>,
         open: impl Fn() -> Result<F> + Send + Sync + 'static,
     ) -> Self {
         Self {

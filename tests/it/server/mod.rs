@@ -18,12 +18,12 @@ mod encryption;
 mod faults;
 
 /// A server that takes unsigned requests, and a plain HTTP client.
-struct Raw {
-    server: S3Server,
+pub(crate) struct Raw {
+    pub(crate) server: S3Server,
     http: Client<HttpConnector, Full<bytes::Bytes>>,
 }
 
-struct Answer {
+pub(crate) struct Answer {
     status: StatusCode,
     headers: HeaderMap,
     body: bytes::Bytes,
@@ -34,12 +34,12 @@ impl Raw {
         Self::of(S3Server::builder()).await
     }
 
-    async fn of(builder: S3ServerBuilder) -> Self {
+    pub(crate) async fn of(builder: S3ServerBuilder) -> Self {
         let server = builder.anonymous(true).start().await.unwrap();
         Self { server, http: Client::builder(TokioExecutor::new()).build_http() }
     }
 
-    async fn send(
+    pub(crate) async fn send(
         &self,
         method: Method,
         path: &str,
@@ -72,14 +72,14 @@ impl Raw {
     }
 
     /// Creates a multipart upload; its id is ready for a query.
-    async fn create(&self, path: &str, headers: &[(&str, &str)]) -> (String, Answer) {
+    pub(crate) async fn create(&self, path: &str, headers: &[(&str, &str)]) -> (String, Answer) {
         let answer = self.post(&format!("{path}?uploads"), headers, "").await;
         assert_eq!(answer.status, 200, "{}", answer.text());
         let id = answer.element("UploadId").replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
         (id, answer)
     }
 
-    async fn complete(&self, path: &str, id: &str, etags: &[&str], headers: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn complete(&self, path: &str, id: &str, etags: &[&str], headers: &[(&str, &str)]) -> Answer {
         let parts: String = (1..)
             .zip(etags)
             .map(|(number, etag)| format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>"))
@@ -90,7 +90,7 @@ impl Raw {
 }
 
 impl Answer {
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
