@@ -59,10 +59,10 @@ impl Default for Ceilings {
     fn default() -> Self {
         Self {
             limits: Mutex::default(),
-            requests: Arc::default(),
-            memory: Arc::default(),
-            streams: Arc::default(),
-            disk: Arc::default(),
+            requests: Gate::with_room_for_others(),
+            memory: Gate::with_room_for_others(),
+            streams: Gate::for_anyone(),
+            disk: Gate::for_anyone(),
             begun: Arc::default(),
             sent: Arc::default(),
             received: Arc::default(),

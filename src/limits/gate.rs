@@ -13,6 +13,8 @@ use super::line::{History, Line, Owner};
 pub(super) struct Gate {
     /// [`UNLIMITED`] without one.
     limit: AtomicU64,
+    /// Of the limit, one operation leaves one part in so many to others, which would have to wait for it to give something back.
+    left_to_others: Option<u64>,
     held: AtomicU64,
     line: Mutex<Line<Waiter>>,
 }
@@ -35,13 +37,29 @@ pub(super) struct Permit {
 
 const UNLIMITED: u64 = u64::MAX;
 
-impl Default for Gate {
-    fn default() -> Self {
-        Self { limit: AtomicU64::new(UNLIMITED), held: AtomicU64::new(0), line: Mutex::new(Line::new(History::Held)) }
-    }
-}
+/// An eighth of few is nothing.
+const LEFT_TO_OTHERS: u64 = 8;
 
 impl Gate {
+    /// Of which an operation may have all.
+    pub(super) fn for_anyone() -> Arc<Self> {
+        Self::new(None)
+    }
+
+    /// Of which an operation leaves something to others.
+    pub(super) fn with_room_for_others() -> Arc<Self> {
+        Self::new(Some(LEFT_TO_OTHERS))
+    }
+
+    fn new(left_to_others: Option<u64>) -> Arc<Self> {
+        Arc::new(Self {
+            limit: AtomicU64::new(UNLIMITED),
+            left_to_others,
+            held: AtomicU64::new(0),
+            line: Mutex::new(Line::new(History::Held)),
+        })
+    }
+
     pub(super) fn set_limit(self: &Arc<Self>, limit: Option<u64>) {
         self.limit.store(limit.unwrap_or(UNLIMITED), Ordering::SeqCst);
         self.admit();
@@ -75,16 +93,19 @@ impl Gate {
             return Some(self.give(owner, amount, false));
         }
         let mut line = self.line();
-        if !line.is_empty() || !self.has(amount) {
+        if !line.is_empty() || !self.has(amount, line.held_by(owner)) {
             return None;
         }
         line.add(owner, amount);
         Some(self.give(owner, amount, true))
     }
 
-    fn has(&self, amount: u64) -> bool {
+    /// Whether there is so much for an operation that holds so much.
+    fn has(&self, amount: u64, by_itself: u64) -> bool {
         let held = self.held();
-        held == 0 || self.limit().is_none_or(|limit| held.saturating_add(amount) <= limit)
+        let Some(limit) = self.limit().filter(|_| held > 0) else { return true };
+        let most = limit - self.left_to_others.map_or(0, |share| limit / share);
+        held.saturating_add(amount) <= limit && (by_itself == 0 || by_itself.saturating_add(amount) <= most)
     }
 
     fn give(self: &Arc<Self>, owner: Owner, amount: u64, counted: bool) -> Permit {
@@ -96,9 +117,9 @@ impl Gate {
     fn admit(self: &Arc<Self>) {
         loop {
             let mut line = self.line();
-            let Some(first) = line.front() else { return };
+            let Some((owner, first)) = line.front() else { return };
             // Who does not wait any more is in nobody's way.
-            if !first.admitted.is_closed() && !self.has(first.amount) {
+            if !first.admitted.is_closed() && !self.has(first.amount, line.held_by(owner)) {
                 return;
             }
             let Some((owner, Waiter { amount, admitted })) = line.pop() else { return };

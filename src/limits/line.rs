@@ -88,9 +88,15 @@ impl<W> Line<W> {
     }
 
     /// The one whose turn is next.
-    pub(super) fn front(&self) -> Option<&W> {
+    pub(super) fn front(&self) -> Option<(Owner, &W)> {
         let (scope, operation) = self.first()?;
-        self.scopes[&scope].operations[&operation].waiting.front().map(|(_, _, waiter)| waiter)
+        self.scopes[&scope].operations[&operation].waiting.front().map(|(_, owner, waiter)| (*owner, waiter))
+    }
+
+    /// What an operation has.
+    pub(super) fn held_by(&self, owner: Owner) -> u64 {
+        let operation = self.scopes.get(&owner.scope).and_then(|scope| scope.operations.get(&owner.operation));
+        operation.map_or(0, |operation| u64::try_from(operation.has / UNIT).unwrap_or(u64::MAX))
     }
 
     pub(super) fn pop(&mut self) -> Option<(Owner, W)> {
@@ -242,7 +248,8 @@ mod tests {
         assert_eq!(line.pop().map(|(_, waiter)| waiter), Some('b'));
         line.add(owner(2, 1), 2);
         line.join(owner(2, 1), 'c');
-        assert_eq!(line.front(), Some(&'a'));
+        assert_eq!(line.front(), Some((owner(1, 1), &'a')));
+        assert_eq!((line.held_by(owner(1, 1)), line.held_by(owner(2, 1)), line.held_by(owner(2, 2))), (5, 6, 0));
         line.pop();
         line.pop();
         for number in 0..1000 {

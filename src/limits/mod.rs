@@ -18,7 +18,8 @@ use crate::error::{Error, ErrorKind, Result};
 ///
 /// Where several wait for the same, scopes get equal shares, or shares by their [weights](crate::S3Builder::weight), and in a
 /// scope each operation the same: a batch is one operation, as is a single get. So a request need not wait for a batch of ten
-/// thousand objects that came before it.
+/// thousand objects that came before it. Nor for one of its long requests to end: of the requests on their way and of the memory, one
+/// operation leaves an eighth to others.
 ///
 /// ```
 /// # fn main() -> s3flow::Result<()> {
@@ -350,6 +351,26 @@ mod tests {
         receive(&slow, 1).await;
         assert!(begun.elapsed() > Duration::from_secs(9), "{:?}", begun.elapsed());
         assert_eq!(client.stats().bytes_received, 2_100_001);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_operation_leaves_an_eighth_to_others() {
+        let (client, flow) = flow(Limits::default().requests_in_flight(16));
+        let batch: Vec<_> = (0..20)
+            .map(|_| {
+                let flow = flow.clone();
+                tokio::spawn(async move { flow.begin().await })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(client.stats().requests_in_flight, 14);
+        // Neither in the same scope nor in another one.
+        let others = [flow.another().begin().await, scope(&client, Limits::default(), 1).begin().await];
+        assert_eq!((client.stats().requests_in_flight, client.stats().waiting.for_requests_in_flight), (16, 6));
+        drop(others);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(client.stats().requests_in_flight, 14);
+        drop(batch);
     }
 
     #[tokio::test(start_paused = true)]

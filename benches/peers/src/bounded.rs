@@ -124,6 +124,8 @@ pub(crate) struct BesideJob {
     /// Of the batch, of which key 0 is an object.
     objects: usize,
     gets: usize,
+    requests_in_flight: Option<u64>,
+    memory: Option<u64>,
 }
 
 /// Milliseconds of which 99 % of the single gets took less.
@@ -138,8 +140,10 @@ pub(crate) async fn beside(job: BesideJob) -> Result<()> {
     print(&tokio::spawn(measure_beside(job)).await??)
 }
 
-async fn measure_beside(BesideJob { target, objects, gets }: BesideJob) -> Result<BesideReport> {
-    let client = s3flow_client(&target).limits(Limits::default().requests_in_flight(LINES)).build()?;
+async fn measure_beside(job: BesideJob) -> Result<BesideReport> {
+    let BesideJob { target, objects, gets, requests_in_flight, memory } = job;
+    let limits = Limits::default().requests_in_flight(requests_in_flight).memory_bytes(memory);
+    let client = s3flow_client(&target).limits(limits).build()?;
     let tmproot = tempfile::tempdir()?;
     let (batch, single) = (scope(&client, &target, tmproot.path())?, scope(&client, &target, tmproot.path())?);
     singly(&single, 100).await?;
@@ -148,7 +152,7 @@ async fn measure_beside(BesideJob { target, objects, gets }: BesideJob) -> Resul
         let keys = std::iter::repeat_n(key(0), objects).collect::<Vec<_>>();
         batch.get_many(keys).try_for_each(|_| async { Ok(()) }).await
     });
-    while client.stats().requests_in_flight < LINES {
+    while client.stats().requests < 10 + 2 * (100 + gets as u64) && client.stats().bytes_received < 100 << 20 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let beside = singly(&single, gets).await?;
@@ -158,9 +162,6 @@ async fn measure_beside(BesideJob { target, objects, gets }: BesideJob) -> Resul
     batch.abort();
     Ok(BesideReport { alone, beside })
 }
-
-/// Requests of a client at a time: they fill the line, and more of them only wait for it.
-const LINES: u64 = 8;
 
 async fn singly(s3: &S3, times: usize) -> Result<f64> {
     let mut took = Vec::with_capacity(times);
@@ -174,20 +175,26 @@ async fn singly(s3: &S3, times: usize) -> Result<f64> {
     Ok(took[times * 99 / 100])
 }
 
-pub(crate) fn compare_beside(latency: Duration, bytes_per_second: u64, size: u64, gets: usize, repeat: usize) -> Result<()> {
+pub(crate) fn compare_beside(latency: Duration, line: u64, size: u64, gets: usize, repeat: usize) -> Result<()> {
     println!(
-        "99 % of {gets} single gets of 1 KiB took less, alone and beside 10 GiB in objects of {}; {latency:?} until an answer, \
-         {} a second on each connection\n",
+        "99 % of {gets} single gets of 1 KiB took less, alone and beside a batch of 10 GiB in objects of {}; {latency:?} until an \
+         answer, {} a second on all connections\n",
         show_size(size),
-        show_size(bytes_per_second)
+        show_size(line)
     );
-    println!("| run | alone, ms | beside the batch, ms | times |\n|---|---|---|---|");
-    for run in 1..=repeat {
-        let (target, _server) = ask::<Target>(Role::SlowServer, &(size, latency, bytes_per_second))?;
-        let objects = usize::try_from((10 << 30) / size)?;
-        let (report, _) = ask::<BesideReport>(Role::Beside, &BesideJob { target, objects, gets })?;
-        let BesideReport { alone, beside } = report;
-        println!("| {run} | {alone:.1} | {beside:.1} | {:.2} |", beside / alone);
+    println!("| limits of the client | run | alone, ms | beside the batch, ms | times |\n|---|---|---|---|---|");
+    for (limits, requests_in_flight, memory, at_once) in [
+        ("none", None, None, 64),
+        ("16 requests at a time", Some(16), None, 14),
+        ("64 MiB of memory", None, Some(64 << 20), 18),
+    ] {
+        for run in 1..=repeat {
+            let (target, _server) = ask::<Target>(Role::SlowServer, &(size, latency, line / at_once))?;
+            let objects = usize::try_from((10 << 30) / size)?;
+            let job = BesideJob { target, objects, gets, requests_in_flight, memory };
+            let (BesideReport { alone, beside }, _) = ask::<BesideReport>(Role::Beside, &job)?;
+            println!("| {limits} | {run} | {alone:.1} | {beside:.1} | {:.2} |", beside / alone);
+        }
     }
     Ok(())
 }

@@ -69,8 +69,14 @@ pub(crate) fn compare(size: u64, repeat: usize, algorithms: &[ChecksumAlgorithm]
     let file = tempfile::NamedTempFile::new()?;
     footprint::write(file.path(), size)?;
     let up = Some(file.path().to_owned());
-    println!("{} with s3flow; files below {}; medians of {repeat} runs (least to most)\n", show_size(size), files.display());
-    println!("| transfer | checksum | CPU, s | of it user | system | wall, s | CPU, without = 1 | read from files, MiB |");
+    println!(
+        "{} with s3flow; files below {}; medians of {repeat} runs (least to most)\n",
+        show_size(size),
+        files.display()
+    );
+    println!(
+        "| transfer | checksum | CPU, s | of it user | system | wall, s | CPU, without = 1 | read from files, MiB |"
+    );
     println!("|---|---|---|---|---|---|---|---|");
     for (name, file, signed, stored) in [
         ("a file up", up.clone(), false, Objects { objects: 0, size: 0 }),

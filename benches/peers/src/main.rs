@@ -91,17 +91,17 @@ enum Command {
         #[arg(long, default_value = "2GiB", value_parser = parse_size)]
         disk: u64,
     },
-    /// How long single gets of 1 KiB take alone, and beside a batch of 10 GiB, with 8 requests of the client at a time.
+    /// How long single gets of 1 KiB take alone, and beside a batch of 10 GiB, without and with limits of the client.
     Beside {
         /// Of the server, until it answers.
         #[arg(long, default_value_t = 20)]
         latency_ms: u64,
-        /// On each connection, as S3 is said to give 85 MB/s.
-        #[arg(long, default_value = "85MiB", value_parser = parse_size)]
-        bytes_per_second: u64,
+        /// Bytes in a second, on all connections of the batch together.
+        #[arg(long, default_value = "400MiB", value_parser = parse_size)]
+        line: u64,
         #[arg(long, default_value = "8MiB", value_parser = parse_size)]
         size: u64,
-        #[arg(long, default_value_t = 500)]
+        #[arg(long, default_value_t = 300)]
         gets: usize,
         #[arg(long, default_value_t = 3)]
         repeat: usize,
@@ -128,8 +128,8 @@ fn main() -> Result<()> {
         Command::InfoMany { objects } => table::info_many(objects),
         Command::Checksums { size, repeat, algorithms } => checksums::compare(size, repeat, &algorithms),
         Command::Budgets { gets, size, memory, disk } => bounded::budgets(gets, size, memory, disk),
-        Command::Beside { latency_ms, bytes_per_second, size, gets, repeat } => {
-            bounded::compare_beside(Duration::from_millis(latency_ms), bytes_per_second, size, gets, repeat)
+        Command::Beside { latency_ms, line, size, gets, repeat } => {
+            bounded::compare_beside(Duration::from_millis(latency_ms), line, size, gets, repeat)
         }
         Command::LongRun { operations } => bounded::long_run(operations),
         Command::Serve => process::run(server::serve_anyone()),
