@@ -37,6 +37,10 @@ impl Route {
         let (scheme, service, base) = match &wire.endpoint {
             Some(endpoint) => (endpoint.scheme.clone(), endpoint.authority.to_string(), endpoint.base.as_str()),
             None => {
+                // It may come from an answer, and is to be a part of a host's name.
+                if region.is_empty() || !region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+                    return Err(Failure::new(FailureKind::Request, format!("{region:?} is not a region")));
+                }
                 let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
                 (Scheme::HTTPS, format!("s3.{region}.{suffix}"), "")
             }
@@ -86,12 +90,31 @@ impl Route {
         let authority = location.authority()?.as_str();
         let in_host = base.is_empty() && authority.starts_with(&format!("{bucket}."));
         let in_path = base == self.base || base == format!("/{}", keys::encode_path(bucket));
-        if authority.contains('@') || !(in_host || in_path) {
+        if authority.contains('@') || !(in_host || in_path) || !is_of_service(location.host()?, wire) {
             return None;
         }
         Self::to(scheme, authority, base.to_owned(), &self.region).ok()
     }
+
+    /// The host of a redirect, for an error: of one that is not followed.
+    pub(super) fn leads_astray(status: StatusCode, headers: &HeaderMap) -> Option<String> {
+        let location = headers.get(header::LOCATION).filter(|_| status.is_redirection())?;
+        let location: Uri = location.to_str().ok()?.parse().ok()?;
+        Some(location.host()?.to_owned())
+    }
 }
+
+/// Whether a host is one of the service that the client was made for: of no other one it learns what is signed with its
+/// credentials, or a customer's key.
+fn is_of_service(host: &str, wire: &Wire) -> bool {
+    let host = host.to_ascii_lowercase();
+    let of_aws = |host: &str| AWS_HOSTS.iter().any(|suffix| host.ends_with(suffix));
+    let Some(endpoint) = &wire.endpoint else { return of_aws(&host) };
+    let own = endpoint.authority.host().to_ascii_lowercase();
+    host == own || host.strip_suffix(&own).is_some_and(|below| below.ends_with('.')) || of_aws(&own) && of_aws(&host)
+}
+
+const AWS_HOSTS: [&str; 2] = [".amazonaws.com", ".amazonaws.com.cn"];
 
 /// Whether a bucket's name can be a part of a host name, and means the same bucket there. One with a dot is not covered by the
 /// certificate of `*.s3.REGION.amazonaws.com`.
@@ -143,6 +166,32 @@ mod tests {
     }
 
     #[test]
+    fn on_aws_a_redirect_leads_to_aws() {
+        let wire = wire(None, false);
+        let route = Route::new("b", &wire, "us-east-1").unwrap();
+        let moved = |name: &'static str, value: &'static str| {
+            let headers = HeaderMap::from_iter([(name.parse().unwrap(), HeaderValue::from_static(value))]);
+            let moved =
+                route.moved("b", &wire, &a_get("k", HeaderMap::new()), StatusCode::TEMPORARY_REDIRECT, &headers);
+            moved.map(|route| address(&route))
+        };
+        let west = "https://b.s3.us-west-2.amazonaws.com";
+        assert_eq!(moved("location", "https://b.s3.us-west-2.amazonaws.com/k").as_deref(), Some(west));
+        assert_eq!(moved("x-amz-bucket-region", "us-west-2").as_deref(), Some(west));
+        for (name, value) in [
+            ("location", "https://b.s3.amazonaws.com.evil.example/k"),
+            ("location", "https://b.evilamazonaws.com/k"),
+            ("location", "http://b.s3.us-west-2.amazonaws.com/k"),
+            ("x-amz-bucket-region", "evil.example:1"),
+            ("x-amz-bucket-region", "evil.example/"),
+            ("x-amz-bucket-region", "user@evil"),
+            ("x-amz-bucket-region", ""),
+        ] {
+            assert_eq!(moved(name, value), None, "{name}: {value}");
+        }
+    }
+
+    #[test]
     fn only_the_place_of_a_redirect_is_followed() {
         let wire = wire(Some("https://host"), false);
         let route = Route::new("b", &wire, "us-east-1").unwrap();
@@ -154,12 +203,17 @@ mod tests {
             route.moved("b", &wire, &request, status, &headers).map(|route| (address(&route), route.region))
         };
         let to = |address: &str, region: &str| Some((address.to_owned(), region.to_owned()));
-        assert_eq!(moved(307, "location", "https://b.other/dir/k%20"), to("https://b.other", "us-east-1"));
-        assert_eq!(moved(301, "location", "https://other/b/dir/k%20"), to("https://other/b", "us-east-1"));
+        assert_eq!(moved(307, "location", "https://b.host/dir/k%20"), to("https://b.host", "us-east-1"));
+        assert_eq!(moved(301, "location", "https://other.Host/b/dir/k%20"), to("https://other.Host/b", "us-east-1"));
+        assert_eq!(moved(307, "location", "https://host:444/b/dir/k%20"), to("https://host:444/b", "us-east-1"));
         assert_eq!(moved(400, "x-amz-bucket-region", "eu-west-1"), to("https://host/b", "eu-west-1"));
         for (status, name, value) in [
-            (307, "location", "http://other/b/dir/k%20"),
-            (307, "location", "https://other/b/another"),
+            (307, "location", "http://host/b/dir/k%20"),
+            (307, "location", "https://other/b/dir/k%20"),
+            (307, "location", "https://b.other/dir/k%20"),
+            (307, "location", "https://otherhost/b/dir/k%20"),
+            (307, "location", "https://host.other/b/dir/k%20"),
+            (307, "location", "https://host/b/another"),
             (307, "location", "https://host/b/below/dir/k%20"),
             (307, "location", "https://host/another/dir/k%20"),
             (307, "location", "https://user@host/b/dir/k%20"),

@@ -175,6 +175,9 @@ impl Wire {
             let (text, whole) =
                 if request.method == Method::HEAD { (Bytes::new(), true) } else { read_error(body).await };
             let mut failure = Failure::from_answer(parts.status, &parts.headers, &text);
+            if let Some(place) = Route::leads_astray(parts.status, &parts.headers) {
+                failure.message = format!("{}; it leads to {place}, which is not followed", failure.message);
+            }
             failure.lost_code = !whole && failure.code.is_none();
             if failure.is_code("NoSuchKey") {
                 bucket.seen.store(true, Ordering::Relaxed);

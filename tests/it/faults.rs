@@ -237,6 +237,10 @@ async fn redirects_that_lead_nowhere_end() {
     fixture.server.inject(Fault::with_header("location", elsewhere));
     let error = fixture.s3.get("k").await.unwrap_err();
     assert_eq!((error.kind(), error.status()), (ErrorKind::Other, Some(301)), "{error}");
+    fixture.server.inject(Fault::redirect(307, Some("https://s3.evil.example"), None));
+    let error = fixture.s3.get("k").await.unwrap_err();
+    assert_eq!(error.status(), Some(307));
+    assert!(error.to_string().contains("it leads to s3.evil.example, which is not followed"), "{error}");
     fixture.server.inject(Fault::redirect(307, Some(fixture.server.endpoint()), None).times(usize::MAX));
     let error = fixture.s3.get("k").await.unwrap_err();
     assert!(error.to_string().contains("redirected"), "{error}");
