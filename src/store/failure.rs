@@ -27,6 +27,21 @@ pub(crate) struct Failure {
     pub(crate) source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
+/// Those of headers and of presigned URLs.
+fn hide_signatures(text: &mut String) {
+    const SIGNATURE: &str = "Signature=";
+    let mut from = 0;
+    while let Some(at) = text[from..].find(SIGNATURE) {
+        let start = from + at + SIGNATURE.len();
+        let length = text[start..].bytes().take_while(u8::is_ascii_hexdigit).count();
+        text.replace_range(start..start + length, HIDDEN);
+        from = start + HIDDEN.len();
+    }
+}
+
+/// In place of a secret.
+const HIDDEN: &str = "[hidden]";
+
 /// Where a request failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FailureKind {
@@ -132,6 +147,20 @@ impl Failure {
             request_id: text("x-amz-request-id").or(document.request_id),
             retry_after: retry_after(headers),
             source: None,
+        }
+    }
+
+    /// Takes out what the server has no business to show again: these secrets, and signatures. A proxy, or a server that helps to
+    /// find out what is wrong with a request, may tell its headers.
+    pub(super) fn hide<'a>(&mut self, secrets: impl Iterator<Item = &'a str>) {
+        let secrets: Vec<&str> = secrets.filter(|secret| !secret.is_empty()).collect();
+        for text in [Some(&mut self.message), self.code.as_mut(), self.request_id.as_mut()].into_iter().flatten() {
+            for secret in &secrets {
+                if text.contains(secret) {
+                    *text = text.replace(secret, HIDDEN);
+                }
+            }
+            hide_signatures(text);
         }
     }
 

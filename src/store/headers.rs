@@ -274,7 +274,12 @@ pub(super) fn customer_key([algorithm, key, digest]: &CustomerHeaders, secret: &
 
 /// Whether a request carries a customer's key.
 pub(super) fn carries_a_key(headers: &HeaderMap) -> bool {
-    [CUSTOMER_KEY, SOURCE_CUSTOMER_KEY].iter().any(|[_, key, _]| headers.contains_key(key))
+    keys_in(headers).next().is_some()
+}
+
+/// The customers' keys that a request carries.
+pub(super) fn keys_in(headers: &HeaderMap) -> impl Iterator<Item = &HeaderValue> {
+    [CUSTOMER_KEY, SOURCE_CUSTOMER_KEY].into_iter().filter_map(|[_, key, _]| headers.get(key))
 }
 
 fn checked(name: &HeaderName, text: &str) -> Result<HeaderValue> {
