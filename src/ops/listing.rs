@@ -72,6 +72,7 @@ struct Listing {
     page: std::vec::IntoIter<Entry>,
     namesake: Option<Request>,
     next: Option<Request>,
+    advance: Advance,
 }
 
 type Request = AbortOnDropHandle<Result<Page>>;
@@ -96,6 +97,38 @@ impl Entry {
     }
 }
 
+/// Whether pages lead anywhere: a server may answer with others for ever.
+#[derive(Debug, Default)]
+struct Advance {
+    /// A token of before, and how many pages ago. It is renewed after 1, 2, 4, 8, … pages: in a circle of any length, one of them
+    /// comes again. (R. P. Brent, An improved Monte Carlo factorization algorithm, 1980.)
+    token: String,
+    pages: u64,
+    until: u64,
+    empty: u32,
+}
+
+/// More pages without a key in a row are of no listing: S3 looks at a thousand keys for each, those that were deleted too.
+const MOST_EMPTY: u32 = 100_000;
+
+impl Advance {
+    /// A page, on which the next one depends that has this token.
+    fn to(&mut self, token: &str, is_empty: bool) -> Result<(), String> {
+        self.empty = if is_empty { self.empty + 1 } else { 0 };
+        if self.empty > MOST_EMPTY {
+            return Err(format!("a listing of {MOST_EMPTY} pages without a key"));
+        }
+        if self.until > 0 && self.token == token {
+            return Err("a listing whose continuation tokens lead in a circle".to_owned());
+        }
+        self.pages += 1;
+        if self.pages > self.until {
+            (self.token, self.pages, self.until) = (token.to_owned(), 0, (2 * self.until).max(1));
+        }
+        Ok(())
+    }
+}
+
 impl Listing {
     fn start(s3: S3, mode: Mode, index: usize, prefix: &str) -> Result<Self> {
         let directory = s3.root().directory(prefix).map_err(|invalid| {
@@ -109,7 +142,8 @@ impl Listing {
             }
             _ => None,
         };
-        let mut listing = Self { s3, mode, index, directory, page: Vec::new().into_iter(), namesake, next: None };
+        let (page, advance) = (Vec::new().into_iter(), Advance::default());
+        let mut listing = Self { s3, mode, index, directory, page, namesake, next: None, advance };
         listing.request(None);
         Ok(listing)
     }
@@ -143,6 +177,15 @@ impl Stream for Listing {
             *request = None;
             match page {
                 Ok(Page { entries, next }) => {
+                    if let Some(token) = &next
+                        && let Err(problem) = this.advance.to(token, entries.is_empty())
+                    {
+                        let error = Error::new(ErrorKind::Unsupported, problem);
+                        let url = Some(this.directory.url.to_string());
+                        return Poll::Ready(Some(Err(error
+                            .with_operation(this.mode.operation(), url)
+                            .with_index(this.index))));
+                    }
                     this.page = entries.into_iter();
                     if next.is_some() {
                         this.request(next);
@@ -185,4 +228,35 @@ async fn find_namesake(s3: S3, mode: Mode, location: Location) -> Result<Page> {
 async fn fetch(s3: &S3, bucket: &str, query: ListQuery<'_>, token: Option<&str>) -> Result<ListPage> {
     let page = s3.engine().request(|store| store.list(bucket, query, token));
     s3.scope().unless_closed(page).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_that_lead_in_a_circle_are_found_out_however_long_it_is() {
+        for (before, circle) in [(0, 1), (0, 2), (5, 3), (1000, 1), (7, 1000)] {
+            let mut advance = Advance::default();
+            let tokens = (0..before).map(|number| format!("before {number}"));
+            let mut tokens = tokens.chain((0..circle).cycle().map(|number: u32| number.to_string()));
+            let found = (0..10_000).find(|_| advance.to(&tokens.next().unwrap(), false).is_err());
+            assert!(
+                found.is_some_and(|pages| pages <= 4 * (before + circle as usize) + 4),
+                "{before}, {circle}: {found:?}"
+            );
+        }
+        let mut advance = Advance::default();
+        (0..1_000_000).for_each(|number| advance.to(&number.to_string(), false).unwrap());
+    }
+
+    #[test]
+    fn pages_without_keys_end() {
+        let mut advance = Advance::default();
+        let mut page = |number: u32, is_empty| advance.to(&number.to_string(), is_empty);
+        (0..MOST_EMPTY).for_each(|number| page(number, true).unwrap());
+        page(MOST_EMPTY, false).unwrap();
+        (0..MOST_EMPTY).for_each(|number| page(MOST_EMPTY + 1 + number, true).unwrap());
+        assert!(page(3 * MOST_EMPTY, true).unwrap_err().contains("without a key"));
+    }
 }

@@ -32,6 +32,7 @@ mod fairness;
 mod fault_table;
 mod faults;
 mod flipping_wire;
+mod hostile;
 mod integrity;
 mod interop;
 mod killed;
