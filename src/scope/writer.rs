@@ -51,6 +51,7 @@ impl Target {
         options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        not_a_link(&mut options);
         let file = options.open(&self.path).map_err(|error| self.failed("make", error))?;
         Ok(FileWriter { file, target: Arc::clone(self) })
     }
@@ -58,7 +59,10 @@ impl Target {
     /// Of a file that is there, or has been: then nobody waits for it. Blocks.
     pub(crate) fn writer_at(self: &Arc<Self>, offset: u64) -> Result<FileWriter> {
         let failed = |error| self.failed("open", error);
-        let mut file = OpenOptions::new().write(true).open(&self.path).map_err(failed)?;
+        let mut options = OpenOptions::new();
+        options.write(true);
+        not_a_link(&mut options);
+        let mut file = options.open(&self.path).map_err(failed)?;
         file.seek(SeekFrom::Start(offset)).map_err(failed)?;
         Ok(FileWriter { file, target: Arc::clone(self) })
     }
@@ -68,6 +72,17 @@ impl Target {
         let (path, size, written) = (self.path.display(), self.size(), self.written.load(Ordering::Relaxed));
         disk_error(format!("could not {what} {path}: {written} of {size} bytes were written"), error)
     }
+}
+
+/// A link in place of the file is an error.
+fn not_a_link(options: &mut OpenOptions) {
+    #[cfg(unix)]
+    {
+        let no_follow = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+        std::os::unix::fs::OpenOptionsExt::custom_flags(options, no_follow);
+    }
+    #[cfg(not(unix))]
+    let _ = options;
 }
 
 impl FileWriter {
@@ -139,6 +154,20 @@ mod tests {
         assert!(
             target.failed("rename", io::ErrorKind::NotFound.into()).to_string().ends_with("9 of 9 bytes were written")
         );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_in_place_of_the_file_is_not_written_to() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, victim) = (directory.path().join("f"), directory.path().join("victim"));
+        std::fs::write(&victim, "kept").unwrap();
+        std::os::unix::fs::symlink(&victim, &path).unwrap();
+        let target = target(&path, 4);
+        for refused in [target.create().map(drop), target.writer_at(0).map(drop)] {
+            assert_eq!(refused.unwrap_err().kind(), ErrorKind::Io);
+        }
+        assert_eq!(std::fs::read(&victim).unwrap(), b"kept");
     }
 
     #[test]

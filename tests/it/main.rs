@@ -37,6 +37,8 @@ mod integrity;
 mod interop;
 mod killed;
 mod limits;
+#[cfg(unix)]
+mod links;
 mod listing;
 mod metadata;
 mod metaflow_defects;
