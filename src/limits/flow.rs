@@ -82,12 +82,9 @@ impl Flow {
         // First the place, so that no turn is used up in waiting for one.
         let place = self.hold(Wait::Place, 1, |ceilings| &ceilings.requests).await;
         for ceilings in self.ceilings() {
-            if ceilings.begun.rate().is_some() {
-                let _turn = self.waiting(Wait::Rate, ceilings.begun.wait(owner)).await;
-                ceilings.begun.charge(owner, 1);
-            } else {
-                ceilings.begun.charge(owner, 1);
-            }
+            let limited = ceilings.begun.rate().is_some();
+            let _turn = if limited { self.waiting(Wait::Rate, ceilings.begun.wait(owner)).await } else { None };
+            ceilings.begun.charge(owner, 1);
         }
         place
     }

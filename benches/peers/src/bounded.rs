@@ -200,6 +200,82 @@ pub(crate) fn compare_beside(latency: Duration, line: u64, size: u64, gets: usiz
 }
 
 #[derive(Serialize, Deserialize)]
+pub(crate) struct CapJob {
+    target: Target,
+    up: bool,
+    /// Bytes in a second, at first and then.
+    first: u64,
+    then: u64,
+}
+
+/// Bytes in a second: over ten seconds, and after another limit was set, in the second after that second.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct CapReport {
+    first: f64,
+    then: f64,
+}
+
+pub(crate) async fn keep_pace(job: CapJob) -> Result<()> {
+    print(&tokio::spawn(measure_pace(job)).await??)
+}
+
+async fn measure_pace(CapJob { target, up, first, then }: CapJob) -> Result<CapReport> {
+    let limits = |rate| Limits::default().upload_bytes_per_second(rate).download_bytes_per_second(rate);
+    let client = s3flow_client(&target).limits(limits(first)).build()?;
+    let tmproot = tempfile::tempdir()?;
+    let s3 = scope(&client, &target, tmproot.path())?;
+    let transfer = tokio::spawn(for_ever(s3, up));
+    let gone = || if up { client.stats().bytes_sent } else { client.stats().bytes_received };
+    let over = async |time: Duration| {
+        let (before, begun) = (gone(), Instant::now());
+        tokio::time::sleep(time).await;
+        (gone() - before) as f64 / begun.elapsed().as_secs_f64()
+    };
+    over(Duration::from_secs(1)).await;
+    let in_ten_seconds = over(Duration::from_secs(10)).await;
+    client.set_limits(limits(then))?;
+    over(Duration::from_secs(1)).await;
+    let afterwards = over(Duration::from_secs(2)).await;
+    if transfer.is_finished() {
+        return transfer.await?.map(|()| CapReport { first: 0.0, then: 0.0 });
+    }
+    transfer.abort();
+    Ok(CapReport { first: in_ten_seconds, then: afterwards })
+}
+
+async fn for_ever(s3: S3, up: bool) -> Result<()> {
+    loop {
+        if up {
+            let value = vec![7; 8 << 20];
+            s3.put_many((0..8).map(|number| (format!("cap/{number}"), value.clone()))).await?;
+        } else {
+            s3.get_many(vec![key(0); 8]).try_for_each(|_| async { Ok(()) }).await?;
+        }
+    }
+}
+
+pub(crate) fn paces(first: u64, then: u64) -> Result<()> {
+    println!(
+        "| | limit, MiB/s | over 10 s | of it | other limit, MiB/s | a second later, over 2 s | of it |\n|---|---|---|---|---|---|---|"
+    );
+    let mut missed = false;
+    for (name, up, objects) in [("down", false, 1), ("up", true, 0)] {
+        let (target, _server) = ask::<Target>(Role::Server, &Objects { objects, size: 16 << 20 })?;
+        let (report, _) = ask::<CapReport>(Role::Pace, &CapJob { target, up, first, then })?;
+        let [of_first, of_then] = [report.first / first as f64, report.then / then as f64];
+        println!(
+            "| {name} | {:.1} | {:.2} | {of_first:.3} | {:.1} | {:.2} | {of_then:.3} |",
+            mebibytes(first),
+            report.first / f64::from(1 << 20),
+            mebibytes(then),
+            report.then / f64::from(1 << 20)
+        );
+        missed |= [of_first, of_then].iter().any(|share| (share - 1.0).abs() > 0.05);
+    }
+    if missed { Err("a limit was missed by more than 5 %".into()) } else { Ok(()) }
+}
+
+#[derive(Serialize, Deserialize)]
 pub(crate) struct SoakJob {
     target: Target,
     operations: usize,

@@ -106,6 +106,13 @@ enum Command {
         #[arg(long, default_value_t = 3)]
         repeat: usize,
     },
+    /// Bytes in a second over 10 s, with a limit, and after another was set. Fails when one is missed by more than 5 %.
+    Paces {
+        #[arg(long, default_value = "50MiB", value_parser = parse_size)]
+        first: u64,
+        #[arg(long, default_value = "10MiB", value_parser = parse_size)]
+        then: u64,
+    },
     /// One client for many operations: memory, descriptors, tasks and files. Fails when one has grown by more than 5 % since the
     /// first 5,000.
     LongRun {
@@ -131,12 +138,14 @@ fn main() -> Result<()> {
         Command::Beside { latency_ms, line, size, gets, repeat } => {
             bounded::compare_beside(Duration::from_millis(latency_ms), line, size, gets, repeat)
         }
+        Command::Paces { first, then } => bounded::paces(first, then),
         Command::LongRun { operations } => bounded::long_run(operations),
         Command::Serve => process::run(server::serve_anyone()),
         Command::Role { role: Role::Server } => process::answer(server::serve),
         Command::Role { role: Role::SlowServer } => process::answer(server::serve_slowly),
         Command::Role { role: Role::Budgets } => process::answer(bounded::keep_budgets),
         Command::Role { role: Role::Beside } => process::answer(bounded::beside),
+        Command::Role { role: Role::Pace } => process::answer(bounded::keep_pace),
         Command::Role { role: Role::Soak } => process::answer(bounded::soak),
         Command::Role { role: Role::GetMany } => process::answer(clients::get_many),
         Command::Role { role: Role::OneLarge } => process::answer(footprint::get_one),

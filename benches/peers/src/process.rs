@@ -22,6 +22,7 @@ pub(crate) enum Role {
     Budgets,
     Beside,
     Soak,
+    Pace,
 }
 
 /// Both clients follow the proxies of the environment; here they would be part of what is measured.
