@@ -42,6 +42,8 @@ mod links;
 mod listing;
 mod metadata;
 mod metaflow_defects;
+mod mutated;
+mod mutating_wire;
 mod pages;
 mod plain_data;
 mod real_server;
