@@ -8,8 +8,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use crate::address::{Address, Directory, MAX_KEY_BYTES, Root};
+pub use crate::config::fuzzing::config_file;
 use crate::metadata as attributes;
-pub use crate::store::fuzzing::{content_range, error_document, key_path, listing, rfc2047, uploads};
+pub use crate::store::fuzzing::{content_range, error_document, headers, key_path, listing, rfc2047, uploads};
 
 /// Roots, keys and directories, from what users write: what is accepted comes back byte for byte.
 ///
@@ -104,7 +105,18 @@ mod tests {
         )*};
     }
 
-    targets!(listing, uploads, error_document, s3_url, content_range, rfc2047, key_path, metadata);
+    targets!(
+        listing,
+        uploads,
+        error_document,
+        headers,
+        s3_url,
+        content_range,
+        rfc2047,
+        key_path,
+        metadata,
+        config_file
+    );
 
     const LONGEST_INPUT: usize = 4096;
 

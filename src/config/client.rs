@@ -417,7 +417,7 @@ fn checksums(environment: &Environment, name: &'static str) -> Result<bool> {
     }
 }
 
-fn policy_of(environment: &Environment) -> Result<RetryPolicy> {
+pub(super) fn policy_of(environment: &Environment) -> Result<RetryPolicy> {
     let count = |name, default| {
         environment.number(name, "a whole number of at least 0").map(|count: Option<u32>| count.unwrap_or(default))
     };
@@ -427,7 +427,7 @@ fn policy_of(environment: &Environment) -> Result<RetryPolicy> {
     ))
 }
 
-fn encryption_of(environment: &Environment) -> Result<Option<Encryption>> {
+pub(super) fn encryption_of(environment: &Environment) -> Result<Option<Encryption>> {
     let Some(setting) = environment.get("METAFLOW_S3_SERVER_SIDE_ENCRYPTION")? else { return Ok(None) };
     setting.value.parse().map(Some).map_err(|error| setting.invalid("which is no encryption").with_source(error))
 }

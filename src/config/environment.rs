@@ -68,6 +68,12 @@ impl Environment {
         Ok(environment)
     }
 
+    /// Without variables.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn of_file(file: super::metaflow::ConfigFile) -> Self {
+        Self { variables: BTreeMap::new(), files: ConfigFiles::of(file) }
+    }
+
     /// A variable that is set and not empty.
     pub(super) fn variable(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())

@@ -36,12 +36,18 @@ pub(super) struct ConfigFiles {
 }
 
 #[derive(Debug)]
-struct ConfigFile {
+pub(super) struct ConfigFile {
     path: PathBuf,
     values: Map<String, Value>,
 }
 
 impl ConfigFiles {
+    /// One file of the user's.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn of(file: ConfigFile) -> Self {
+        Self { user_file: Some(file.path.clone()), found: vec![file] }
+    }
+
     /// # Errors
     ///
     /// [`ErrorKind::Config`], naming a file that cannot be used, or the variable that names one which is not there.
@@ -89,14 +95,26 @@ impl ConfigFile {
         if fs::metadata(&path).is_err() {
             return Ok(None);
         }
-        let invalid = |problem: String| Error::new(ErrorKind::Config, format!("{} {problem}", path.display()));
-        let text = read_small(&path).map_err(|error| invalid("could not be read".to_owned()).with_source(error))?;
-        match serde_json::from_slice(&text) {
-            Ok(Value::Object(values)) => Ok(Some(Self { path, values })),
-            Ok(_) => Err(invalid("is not a JSON object".to_owned())),
-            Err(error) => Err(invalid(format!("is not valid JSON, in line {}", error.line())).with_source(error)),
+        match read_small(&path) {
+            Ok(text) => Self::parse(path, &text).map(Some),
+            Err(error) => Err(invalid(&path, "could not be read").with_source(error)),
         }
     }
+
+    pub(super) fn parse(path: PathBuf, text: &[u8]) -> Result<Self> {
+        match serde_json::from_slice(text) {
+            Ok(Value::Object(values)) => Ok(Self { path, values }),
+            Ok(_) => Err(invalid(&path, "is not a JSON object")),
+            Err(error) => {
+                let problem = format!("is not valid JSON, in line {}", error.line());
+                Err(invalid(&path, &problem).with_source(error))
+            }
+        }
+    }
+}
+
+fn invalid(path: &Path, problem: &str) -> Error {
+    Error::new(ErrorKind::Config, format!("{} {problem}", path.display()))
 }
 
 /// A whole regular file of at most 1 MiB.

@@ -5,6 +5,8 @@ mod client;
 mod credentials;
 mod endpoint;
 mod environment;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod metaflow;
 mod run;
 mod scope;

@@ -3,13 +3,14 @@
 use std::time::SystemTime;
 
 use chrono::{DateTime, Datelike as _, SecondsFormat, Utc};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use percent_encoding::percent_decode_str;
 
 use super::failure::{Failure, FailureKind};
 use super::listing::{self as listings, ListPage, ListedObject};
 use super::uploads::{self as pages, ListedUpload, UploadMarker};
-use super::{content_range as ranges, keys, rfc2047 as words};
+use super::wire::ResponseHead;
+use super::{ObjectHead, content_range as ranges, keys, rfc2047 as words};
 
 /// Pages of ListObjectsV2: one that is read says no more than it holds, and comes back when it is written anew.
 pub fn listing(data: &[u8]) {
@@ -134,6 +135,35 @@ pub fn error_document(data: &[u8]) {
     assert!(cut.code.is_none() || cut.code == *code);
     assert!(cut.message == nothing || cut.message == *message);
     assert!(failure.clone().into_error(1).to_string().starts_with(message.as_str()));
+}
+
+/// Status and headers of an answer: what is read of an object is not at odds with itself, and an error can be told and judged.
+///
+/// The first line is the status, and each other one a header.
+pub fn headers(data: &[u8]) {
+    let mut lines = data.split(|byte| *byte == b'\n');
+    let status = lines.next().and_then(|status| StatusCode::from_bytes(status).ok()).unwrap_or(StatusCode::OK);
+    let headers: HeaderMap = lines
+        .filter_map(|line| {
+            let colon = line.iter().position(|byte| *byte == b':')?;
+            let name = HeaderName::from_bytes(&line[..colon]).ok()?;
+            Some((name, HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?))
+        })
+        .collect();
+    let response = ResponseHead { status, headers };
+    for of_a_part in [false, true] {
+        let Ok(head) = ObjectHead::read(&response, of_a_part) else { continue };
+        let ObjectHead { size, range, etag, .. } = &head;
+        assert_eq!(range.is_some() || *size == 0, status == StatusCode::PARTIAL_CONTENT || *size == 0);
+        assert!(range.as_ref().is_none_or(|range| range.start < range.end && range.end <= *size));
+        assert!(etag.is_some() || response.headers.contains_key(header::LAST_MODIFIED));
+    }
+    let failure = Failure::from_answer(status, &response.headers, b"");
+    assert!(!failure.message.is_empty());
+    let wait = failure.retry_after;
+    let _ = (failure.retryability(), failure.is_conflict(), failure.is_precondition_failed());
+    assert!(failure.into_error(1).status() == Some(status.as_u16()));
+    assert!(wait.is_none() || response.headers.contains_key(header::RETRY_AFTER));
 }
 
 /// `Content-Range`: a range that is read lies within its object, and is written as it was.
