@@ -18,7 +18,7 @@ use crate::store::Store;
 
 /// What a process needs once: connections, credentials, defaults.
 ///
-/// Cheap to clone; clones share everything. Make one, and a scope ([`S3`]) for each piece of work:
+/// Cheap to clone; clones share everything. Make one, and a scope ([`S3`](crate::S3)) for each piece of work:
 ///
 /// ```
 /// # fn main() -> s3flow::Result<()> {
