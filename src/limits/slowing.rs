@@ -41,6 +41,8 @@ struct Prefix {
 
 /// More prefixes beside each other than this are slowed together.
 const NEIGHBOURS: usize = 8;
+/// More of a bucket than this, wherever they are, are the bucket.
+const MOST: usize = 256;
 
 impl Slowing {
     /// Waits until a request for this key, or for keys that begin with it, may be sent.
@@ -64,7 +66,7 @@ impl Slowing {
         flow.count_throttled();
         let mut buckets = self.buckets();
         let prefixes = buckets.entry(bucket.to_owned()).or_default();
-        if let Some((_, prefix)) = longest(prefixes, key_path) {
+        if let Some((_, prefix)) = longest(prefixes, key_path).filter(|(_, prefix)| !prefix.rate().is_quiet()) {
             prefix.rate().throttled(begun);
             return;
         }
@@ -72,6 +74,11 @@ impl Slowing {
         let took = begun.elapsed().max(Duration::from_millis(1)).as_secs_f64();
         let mut rate = flow.requests_in_flight().max(1) as f64 / took;
         let mut name = parent(key_path).to_owned();
+        prefixes.retain(|_, prefix| !prefix.rate().is_quiet());
+        if prefixes.len() >= MOST {
+            rate = prefixes.drain().map(|(_, prefix)| prefix.rate().now()).sum();
+            name.clear();
+        }
         while let Some(wider) = crowded(prefixes, &name) {
             let joined = prefixes.extract_if(|other, _| parent_of_prefix(other) == Some(wider.as_str()));
             rate = joined.map(|(_, prefix)| prefix.rate().now()).sum();
@@ -201,5 +208,18 @@ mod tests {
         tokio::time::advance(Duration::from_secs(61)).await;
         assert!(slowing.find("b", || "top/k").is_none());
         assert_eq!(slowing.count.load(Ordering::Acquire), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn however_many_prefixes_are_throttled_few_are_kept() {
+        let (slowing, flow) = (Slowing::default(), Flow::default());
+        for number in 0..10_000 {
+            slowing.throttled(&flow, "b", &format!("{number}/only/k"), Instant::now());
+            assert!(slowing.count.load(Ordering::Acquire) <= MOST);
+        }
+        assert_eq!(names(&slowing), [""]);
+        tokio::time::advance(Duration::from_secs(61)).await;
+        slowing.throttled(&flow, "b", "another/k", Instant::now());
+        assert_eq!(names(&slowing), ["another/"]);
     }
 }
