@@ -172,7 +172,10 @@ impl<'a> Wanted<'a> {
                     let error = conditional::another_object();
                     return Err(error.with_attempts(attempts).with_source(failure.into_error(attempts)));
                 }
-                Err(stopped) => retry.wait(stopped.failure(&retry)?).await?,
+                Err(stopped) => {
+                    drop(memory);
+                    retry.wait(stopped.failure(&retry)?).await?;
+                }
             }
         }
     }
