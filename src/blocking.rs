@@ -1,12 +1,15 @@
 //! File work, off the async threads.
 //!
 //! A task for each piece of work would wake a thread for each small file, and let dozens of threads contend for the lock of
-//! one directory. So short work goes to a few [`Workers`] that take it from a queue; work that may take long gets a
-//! blocking thread of its own.
+//! one directory. So work goes to a few [`Workers`] that take it from a queue; work that may take long gets a blocking thread
+//! of its own. Even a queue costs more than a small file does, so the shortest work is done in [place](InPlace), as long as the
+//! file system is quick.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -32,6 +35,47 @@ pub(crate) fn joined(error: JoinError) -> Error {
 
 fn shutting_down() -> Error {
     Error::new(ErrorKind::Closed, "the runtime is shutting down")
+}
+
+/// Whether short work with the files of one place may be done by the thread that wants it done.
+///
+/// It is done so as long as it is quick. When it was not, the next jobs are for [`Workers`], twice as many each time, until one
+/// in place is quick again: of a file system that answers slowly, an async thread meets one answer in thousands.
+#[derive(Debug, Default)]
+pub(crate) struct InPlace {
+    /// Jobs that are for workers before one is done in place again.
+    skipped: AtomicU32,
+    /// How many they were the last time.
+    penalty: AtomicU32,
+}
+
+/// Short work takes some ten microseconds. Of a task that takes longer than this, a runtime's other tasks would notice.
+const QUICK: Duration = Duration::from_millis(1);
+const LEAST_PENALTY: u32 = 16;
+const GREATEST_PENALTY: u32 = 4096;
+
+impl InPlace {
+    /// Does `work`, or gives it back when it is for workers.
+    pub(crate) fn run<T, W: FnOnce() -> T>(&self, work: W) -> Result<T, W> {
+        let skip = |left: u32| left.checked_sub(1);
+        if self.skipped.fetch_update(Ordering::Relaxed, Ordering::Relaxed, skip).is_ok() {
+            return Err(work);
+        }
+        let begun = Instant::now();
+        let done = work();
+        self.took(begun.elapsed());
+        Ok(done)
+    }
+
+    fn took(&self, time: Duration) {
+        if time <= QUICK {
+            self.penalty.store(0, Ordering::Relaxed);
+            return;
+        }
+        let penalty = (2 * self.penalty.load(Ordering::Relaxed)).clamp(LEAST_PENALTY, GREATEST_PENALTY);
+        self.penalty.store(penalty, Ordering::Relaxed);
+        self.skipped.store(penalty, Ordering::Relaxed);
+    }
 }
 
 /// A few blocking threads that share a queue of short work. They belong to the runtimes that submit it, and are given back
@@ -148,7 +192,7 @@ impl Drop for Worker {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
     use std::sync::mpsc;
 
     use tokio::runtime::{Builder, Runtime};
@@ -162,6 +206,28 @@ mod tests {
     fn idle(workers: &Workers) -> bool {
         let queue = workers.lock();
         queue.running == 0 && queue.jobs.is_empty()
+    }
+
+    #[test]
+    fn what_is_slow_is_left_to_workers_and_tried_in_place_ever_more_seldom() {
+        let place = InPlace::default();
+        // How many jobs go to workers until the next one is done in place.
+        let skipped = || (0..).find(|_| place.run(|| ()).is_ok()).unwrap();
+        assert_eq!(skipped(), 0);
+        let mut expected = LEAST_PENALTY;
+        for _ in 0..20 {
+            // What is done in place to find out that it is slow; then the job that tells.
+            place.took(QUICK + Duration::from_nanos(1));
+            let (mut left, penalty) = (0, place.penalty.load(Ordering::Relaxed));
+            while place.run(|| ()).is_err() {
+                left += 1;
+            }
+            assert_eq!(left, expected);
+            place.penalty.store(penalty, Ordering::Relaxed);
+            expected = (2 * expected).min(GREATEST_PENALTY);
+        }
+        place.took(QUICK);
+        assert_eq!((skipped(), place.penalty.load(Ordering::Relaxed)), (0, 0));
     }
 
     #[test]

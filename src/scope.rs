@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
 use futures::FutureExt as _;
+use futures::future::{Either, ready};
 use tokio_util::future::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::blocking::{Workers, blocking};
+use crate::blocking::{InPlace, Workers, blocking};
 use crate::error::{Error, ErrorKind, Result};
 
 mod close;
@@ -45,6 +46,9 @@ pub(crate) struct Scope {
     leaving: Mutex<Option<LockedDir>>,
 }
 
+/// So many bytes are copied to the page cache in a tenth of a millisecond.
+const SHORT: usize = 256 * 1024;
+
 /// The directory itself; it goes with the last handle of it.
 #[derive(Debug)]
 pub(crate) struct Directory {
@@ -53,6 +57,7 @@ pub(crate) struct Directory {
     temp: RwLock<Option<LockedDir>>,
     next: AtomicU64,
     workers: Arc<Workers>,
+    in_place: InPlace,
     promised: Arc<Promised>,
     /// Of files that stay until the directory goes.
     kept: Mutex<Vec<Arc<Space>>>,
@@ -87,12 +92,13 @@ impl Scope {
 
     /// Runs `operation` unless and until the scope is closed.
     ///
-    /// No `async fn`: that would hold the operation twice, as it was given and as it is awaited.
+    /// An operation is some KiB of state. It is on the heap, so that it is moved there once and not into each of the futures
+    /// and tasks around it.
     pub(crate) fn unless_closed<T>(
         &self,
         operation: impl Future<Output = Result<T>>,
     ) -> impl Future<Output = Result<T>> {
-        let running = self.running.track_future(operation.with_cancellation_token(&self.closed));
+        let running = self.running.track_future(Box::pin(operation).with_cancellation_token(&self.closed));
         running.map(|done| done.unwrap_or_else(|| Err(closed())))
     }
 
@@ -143,17 +149,31 @@ impl Directory {
             temp: RwLock::new(Some(temp)),
             next: AtomicU64::new(0),
             workers: Arc::clone(workers),
+            in_place: InPlace::default(),
             promised: Arc::clone(promised),
             kept: Mutex::default(),
         })
     }
 
-    /// Does short work with the files of this directory, off the async threads.
+    /// Does work with the files of this directory, off the async threads.
     pub(crate) fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> impl Future<Output = Result<T>> + Send + 'static {
         self.workers.run(work)
+    }
+
+    /// As [`run`](Self::run), of work that moves so many bytes: at once, if they are few and the file system is quick.
+    pub(crate) fn run_short<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> impl Future<Output = Result<T>> + Send + 'static {
+        let work = if bytes <= SHORT { self.in_place.run(work) } else { Err(work) };
+        match work {
+            Ok(done) => Either::Left(ready(done)),
+            Err(work) => Either::Right(self.run(work)),
+        }
     }
 
     /// Writes a whole file into its room. Blocks.

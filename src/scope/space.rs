@@ -110,7 +110,7 @@ impl Directory {
         }
         let path = self.path.clone();
         // Where nobody can say how much room there is, it is found out when it is written to.
-        let free = self.run(move || Ok(free(&path))).await?.unwrap_or(u64::MAX);
+        let free = self.run_short(0, move || Ok(free(&path))).await?.unwrap_or(u64::MAX);
         let before = self.promised.0.fetch_add(size, Ordering::Relaxed);
         if before.saturating_add(size) <= free {
             return Ok(Some(Space::new(size, size, &self.promised, quota)));

@@ -108,10 +108,10 @@ impl<'a> Wanted<'a> {
             let Begun { incoming: Incoming { head, body }, space, memory, .. } = begun;
             // It holds a connection, and a place among the client's requests.
             drop(body);
-            if let Some(downloaded) = composite::download(self, &head, &composite, space, memory).await? {
+            if let Some(downloaded) = Box::pin(composite::download(self, &head, &composite, space, memory)).await? {
                 return Ok(downloaded);
             }
-            begun = self.begin(engine.retries.start()).await?;
+            begun = Box::pin(self.begin(engine.retries.start())).await?;
         }
         let Begun { incoming: Incoming { head, .. }, window, check, .. } = &begun;
         let length = window.end - window.start;
@@ -119,10 +119,10 @@ impl<'a> Wanted<'a> {
         let divisible = in_any_order && strong(head.etag.as_deref()) && heeds(options.range, head);
         let begun = match Plan::of(length, PART) {
             Some(plan) if length > LONGEST_STREAM && divisible => {
-                match parallel::download(self, begun, plan).await? {
+                match Box::pin(parallel::download(self, begun, plan)).await? {
                     Some(downloaded) => return Ok(downloaded),
                     // The server sends everything, whatever it is asked for.
-                    None => self.begin(engine.retries.start()).await?,
+                    None => Box::pin(self.begin(engine.retries.start())).await?,
                 }
             }
             _ => begun,
@@ -206,7 +206,7 @@ impl<'a> Wanted<'a> {
                 farthest = farthest.max(reached);
                 drop((space, memory));
                 retry.wait(stopped.failure(&retry)?).await?;
-                begun = self.begin(retry).await?;
+                begun = Box::pin(self.begin(retry)).await?;
                 continue;
             }
             let attempts = retry.attempts();
@@ -267,7 +267,7 @@ impl<'a> Wanted<'a> {
                         }
                         receive(incoming, start, pieces).await.map(|()| Filled::Whole)
                     };
-                    retry.attempt(attempt).await
+                    retry.attempt(Box::pin(attempt)).await
                 }
             };
             let failure = match attempt {

@@ -48,7 +48,7 @@ pub(super) async fn into_file(
     fill: impl AsyncFnOnce(&Arc<Target>) -> Result<Option<Option<Verified>>>,
 ) -> Result<Option<Downloaded>> {
     let (directory, key) = (Arc::clone(wanted.directory), wanted.location.key().to_owned());
-    let begun = wanted.directory.run(move || directory.begin(&key, space)).await;
+    let begun = wanted.directory.run_short(0, move || directory.begin(&key, space)).await;
     let file = begun.map_err(|error| error.with_attempts(attempts))?;
     let verified = match fill(file.target()).await {
         Ok(Some(verified)) => verified,
@@ -57,7 +57,7 @@ pub(super) async fn into_file(
             return other.map(|_| None);
         }
     };
-    let finished = wanted.directory.run(move || file.finish()).await;
+    let finished = wanted.directory.run_short(0, move || file.finish()).await;
     let file = finished.map_err(|error| error.with_attempts(attempts))?;
     Ok(Some(Downloaded { head: head.clone(), offset: window.start, file, verified }))
 }

@@ -97,9 +97,9 @@ impl<F: Append> Pieces<F> {
         self.settle().await?;
         let file = self.file.take();
         let chunks = std::mem::take(&mut self.gathered);
-        self.gathered_len = 0;
+        let length = std::mem::take(&mut self.gathered_len);
         let open = Arc::clone(&self.open);
-        self.writing = Some(Box::pin(self.directory.run(move || {
+        self.writing = Some(Box::pin(self.directory.run_short(length, move || {
             let mut file = match file {
                 Some(file) => file,
                 None => open()?,
@@ -142,8 +142,8 @@ impl<F: Append> Pieces<F> {
         end: impl FnOnce(Option<F>, &[Bytes]) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         self.settle().await?;
-        let Self { directory, gathered, file, .. } = self;
-        directory.run(move || end(file, &gathered)).await
+        let Self { directory, gathered, gathered_len, file, .. } = self;
+        directory.run_short(gathered_len, move || end(file, &gathered)).await
     }
 }
 
