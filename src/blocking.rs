@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures::future::{Either, ready};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinError;
@@ -49,22 +50,36 @@ pub(crate) struct InPlace {
     penalty: AtomicU32,
 }
 
+/// So many bytes are copied from or to the page cache in a tenth of a millisecond.
+const SHORT: u64 = 256 * 1024;
 /// Short work takes some ten microseconds. Of a task that takes longer than this, a runtime's other tasks would notice.
 const QUICK: Duration = Duration::from_millis(1);
 const LEAST_PENALTY: u32 = 16;
 const GREATEST_PENALTY: u32 = 4096;
 
 impl InPlace {
-    /// Does `work`, or gives it back when it is for workers.
-    pub(crate) fn run<T, W: FnOnce() -> T>(&self, work: W) -> Result<T, W> {
+    /// Does `work`, which moves so many bytes, or gives it back when it is for workers.
+    pub(crate) fn run<T, W: FnOnce() -> T>(&self, bytes: u64, work: W) -> Result<T, W> {
         let skip = |left: u32| left.checked_sub(1);
-        if self.skipped.fetch_update(Ordering::Relaxed, Ordering::Relaxed, skip).is_ok() {
+        if bytes > SHORT || self.skipped.fetch_update(Ordering::Relaxed, Ordering::Relaxed, skip).is_ok() {
             return Err(work);
         }
         let begun = Instant::now();
         let done = work();
         self.took(begun.elapsed());
         Ok(done)
+    }
+
+    /// Does `work` in place, or as [`blocking`] does.
+    pub(crate) fn run_or_block<T: Send + 'static>(
+        &self,
+        bytes: u64,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> impl Future<Output = Result<T>> + Send + 'static {
+        match self.run(bytes, work) {
+            Ok(done) => Either::Left(ready(done)),
+            Err(work) => Either::Right(blocking(work)),
+        }
     }
 
     fn took(&self, time: Duration) {
@@ -212,14 +227,15 @@ mod tests {
     fn what_is_slow_is_left_to_workers_and_tried_in_place_ever_more_seldom() {
         let place = InPlace::default();
         // How many jobs go to workers until the next one is done in place.
-        let skipped = || (0..).find(|_| place.run(|| ()).is_ok()).unwrap();
+        let skipped = || (0..).find(|_| place.run(0, || ()).is_ok()).unwrap();
         assert_eq!(skipped(), 0);
+        assert!(place.run(SHORT, || ()).is_ok() && place.run(SHORT + 1, || ()).is_err());
         let mut expected = LEAST_PENALTY;
         for _ in 0..20 {
             // What is done in place to find out that it is slow; then the job that tells.
             place.took(QUICK + Duration::from_nanos(1));
             let (mut left, penalty) = (0, place.penalty.load(Ordering::Relaxed));
-            while place.run(|| ()).is_err() {
+            while place.run(0, || ()).is_err() {
                 left += 1;
             }
             assert_eq!(left, expected);

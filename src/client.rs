@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use crate::blocking::Workers;
+use crate::blocking::{InPlace, Workers};
 use crate::checksum::Integrity;
 use crate::config::{ClientBuilder, RunSettings, S3Builder};
 use crate::encryption::Encryption;
@@ -43,6 +43,8 @@ pub(crate) struct ClientParts {
     pub(crate) tmproot: PathBuf,
     pub(crate) runs: RunSettings,
     pub(crate) workers: Arc<Workers>,
+    /// For files that are put.
+    pub(crate) in_place: Arc<InPlace>,
     pub(crate) extra_parts: Arc<Semaphore>,
     pub(crate) integrity: Integrity,
 }
@@ -138,6 +140,7 @@ impl fmt::Debug for Client {
             tmproot,
             runs,
             workers: _,
+            in_place: _,
             extra_parts: _,
             integrity,
         } = &*self.parts;

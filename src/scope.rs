@@ -46,9 +46,6 @@ pub(crate) struct Scope {
     leaving: Mutex<Option<LockedDir>>,
 }
 
-/// So many bytes are copied to the page cache in a tenth of a millisecond.
-const SHORT: usize = 256 * 1024;
-
 /// The directory itself; it goes with the last handle of it.
 #[derive(Debug)]
 pub(crate) struct Directory {
@@ -166,11 +163,10 @@ impl Directory {
     /// As [`run`](Self::run), of work that moves so many bytes: at once, if they are few and the file system is quick.
     pub(crate) fn run_short<T: Send + 'static>(
         &self,
-        bytes: usize,
+        bytes: u64,
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> impl Future<Output = Result<T>> + Send + 'static {
-        let work = if bytes <= SHORT { self.in_place.run(work) } else { Err(work) };
-        match work {
+        match self.in_place.run(bytes, work) {
             Ok(done) => Either::Left(ready(done)),
             Err(work) => Either::Right(self.run(work)),
         }

@@ -401,6 +401,7 @@ impl ClientBuilder {
             tmproot,
             runs: RunSettings::read(self.datatools_s3root, environment)?,
             workers: Workers::new(),
+            in_place: Arc::default(),
             extra_parts: Arc::new(Semaphore::new(EXTRA_PARTS)),
             integrity,
         }))

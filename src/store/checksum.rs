@@ -44,7 +44,7 @@ pub(super) fn of_answer(headers: &HeaderMap, part: bool) -> Option<StoredChecksu
     let kind = if part { "COMPOSITE" } else { "FULL_OBJECT" };
     let is_of_bytes = headers.get(TYPE).is_none_or(|found| found == kind);
     ALL.into_iter().find_map(|algorithm| {
-        let value = text(headers, header(algorithm).as_str())?;
+        let value = text(headers, &header(algorithm))?;
         match Composite::parse(algorithm, &value) {
             Some(composite) => Some(StoredChecksum::Composite(composite)),
             None => Checksum::parse(algorithm, &value).filter(|_| is_of_bytes).map(StoredChecksum::Bytes),

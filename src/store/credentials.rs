@@ -320,7 +320,7 @@ mod tests {
 
     use super::*;
     use crate::address::Location;
-    use crate::store::transport::TransportConfig;
+    use crate::store::connector::TransportConfig;
     use crate::store::{Endpoint, ObjectHeaders, Store, StoreConfig};
 
     /// A service that answers by the head of a request and its number, counted from 0; its address.

@@ -14,14 +14,14 @@ use md5::{Digest as _, Md5};
 
 use super::failure::{Failure, FailureKind};
 use super::xml::{self, Problem, Tag};
-use super::{Store, VERSION_HEADER, text, value, wire};
+use super::{Store, VERSION_ID, text, value, wire};
 use crate::address::Location;
 
 /// How many keys one DeleteObjects takes.
 pub(crate) const MAX_DELETE_KEYS: usize = 1000;
 
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
-const DELETE_MARKER_HEADER: &str = "x-amz-delete-marker";
+const DELETE_MARKER: HeaderName = HeaderName::from_static("x-amz-delete-marker");
 
 /// What an answer says of a deleted object.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,8 +36,8 @@ impl Store {
     pub(crate) async fn delete(&self, location: &Location) -> Result<Deleted, Failure> {
         match self.send_for(location, Method::DELETE, String::new(), HeaderMap::new(), Bytes::new()).await {
             Ok((headers, _)) => Ok(Deleted {
-                version_id: text(&headers, VERSION_HEADER),
-                delete_marker: text(&headers, DELETE_MARKER_HEADER).as_deref() == Some("true"),
+                version_id: text(&headers, &VERSION_ID),
+                delete_marker: text(&headers, &DELETE_MARKER).as_deref() == Some("true"),
             }),
             // S3 does not say so, other servers do.
             Err(failure) if failure.is_code("NoSuchKey") => Ok(Deleted::default()),

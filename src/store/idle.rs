@@ -2,16 +2,14 @@
 
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
-use http::Extensions;
 use hyper::body::{Body, Frame, SizeHint};
-use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
-use object_store::client::{HttpError, HttpRequest};
+use object_store::client::HttpError;
 use tokio::time::{Instant, Sleep};
 
 use super::failure::{Failure, FailureKind};
@@ -30,13 +28,13 @@ struct Attempt {
 struct Requests {
     /// When the first was sent.
     since: Option<Instant>,
-    /// That of the last one.
-    connection: Option<CaptureConnection>,
+    /// On the connection of the last one that has one.
+    traffic: Option<Traffic>,
 }
 
 /// An answer whose body is still to be read.
 #[derive(Debug)]
-pub(crate) struct Unread(CaptureConnection);
+pub(crate) struct Unread(Traffic);
 
 /// What an attempt came to.
 pub(crate) struct Attempted<T> {
@@ -53,58 +51,60 @@ pub(crate) fn within<T>(
     unread: Option<Unread>,
     attempt: impl Future<Output = T>,
 ) -> impl Future<Output = Attempted<T>> {
-    let requests = unread.map_or_else(Requests::default, |Unread(connection)| Requests {
+    let requests = unread.map_or_else(Requests::default, |Unread(traffic)| Requests {
         since: Some(Instant::now()),
-        connection: Some(connection),
+        traffic: Some(traffic),
     });
     let current = Arc::new(Attempt { limit, requests: Mutex::new(requests) });
     ATTEMPT.scope(Arc::clone(&current), attempt).map(move |done| {
-        let Requests { since, connection } =
-            std::mem::take(&mut *current.requests.lock().unwrap_or_else(PoisonError::into_inner));
-        let idle_since = since
-            .map(|since| connection.as_ref().and_then(Traffic::of).map_or(since, |traffic| traffic.idle_since(since)));
+        let Requests { since, traffic } = std::mem::take(&mut *current.requests());
+        let idle_since = since.map(|since| traffic.as_ref().map_or(since, |traffic| traffic.idle_since(since)));
         let idle = idle_since.map_or(Duration::ZERO, |since| since.elapsed());
-        Attempted { done, idle, unread: connection.map(Unread) }
+        Attempted { done, idle, unread: traffic.map(Unread) }
     })
+}
+
+impl Attempt {
+    fn requests(&self) -> MutexGuard<'_, Requests> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// One request's share of an attempt.
 pub(super) struct Patience {
     limit: Duration,
-    connection: CaptureConnection,
+    attempt: Arc<Attempt>,
+    traffic: Option<Traffic>,
 }
 
 impl Patience {
     /// Of the attempt that the task is at, if it has a limit.
-    pub(super) fn begin(request: &mut HttpRequest) -> Option<Self> {
-        ATTEMPT
-            .try_with(|attempt| {
-                let connection = capture_connection(request);
-                let mut requests = attempt.requests.lock().unwrap_or_else(PoisonError::into_inner);
-                let since = *requests.since.get_or_insert_with(Instant::now);
-                requests.connection = Some(connection.clone());
-                Self { limit: attempt.limit.saturating_sub(since.elapsed()), connection }
-            })
-            .ok()
+    pub(super) fn begin() -> Option<Self> {
+        let attempt = ATTEMPT.try_with(Arc::clone).ok()?;
+        let since = *attempt.requests().since.get_or_insert_with(Instant::now);
+        Some(Self { limit: attempt.limit.saturating_sub(since.elapsed()), attempt, traffic: None })
     }
 
-    /// Waits for the head of an answer.
-    pub(super) async fn wait<T>(&self, answer: impl Future<Output = T>) -> Result<T, Failure> {
+    /// The request has a connection.
+    pub(super) fn on(&mut self, traffic: Traffic) {
+        self.attempt.requests().traffic = Some(traffic.clone());
+        self.traffic = Some(traffic);
+    }
+
+    /// Waits for a connection or the head of an answer; `None` when nothing has moved for too long.
+    pub(super) async fn wait<T>(&self, answer: impl Future<Output = T>) -> Option<T> {
         if self.limit.is_zero() {
-            return Err(stalled());
+            return None;
         }
         let mut answer = pin!(answer);
         let mut moved = Instant::now();
         loop {
             // Farther than that there is no deadline.
-            let Some(until) = moved.checked_add(self.limit) else { return Ok(answer.await) };
+            let Some(until) = moved.checked_add(self.limit) else { return Some(answer.await) };
             if let Ok(answered) = tokio::time::timeout_at(until, &mut answer).await {
-                return Ok(answered);
+                return Some(answered);
             }
-            match Traffic::of(&self.connection).map(|traffic| traffic.last()).filter(|last| *last > moved) {
-                Some(last) => moved = last,
-                None => return Err(stalled()),
-            }
+            moved = self.traffic.as_ref().map(Traffic::last).filter(|last| *last > moved)?;
         }
     }
 
@@ -114,7 +114,7 @@ impl Patience {
     }
 }
 
-fn stalled() -> Failure {
+pub(super) fn stalled() -> Failure {
     Failure::new(FailureKind::Timeout, "nothing moved on the connection for too long")
 }
 
@@ -140,12 +140,6 @@ const BODY_READS: usize = 8;
 impl Traffic {
     pub(super) fn new() -> Self {
         Self(Arc::new(Mutex::new(Moved { last: Instant::now(), written: 0, reads: 0, body: None })))
-    }
-
-    fn of(connection: &CaptureConnection) -> Option<Self> {
-        let mut extras = Extensions::new();
-        connection.connection_metadata().as_ref()?.get_extras(&mut extras);
-        extras.remove()
     }
 
     pub(super) fn wrote(&self, bytes: usize) {

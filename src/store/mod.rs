@@ -5,6 +5,7 @@
 
 mod checksum;
 mod clock;
+mod connector;
 mod content_range;
 mod copy;
 mod credentials;
@@ -19,6 +20,7 @@ mod listing;
 mod multipart;
 mod paced;
 mod part;
+mod pool;
 mod rfc2047;
 mod route;
 mod sign;
@@ -46,6 +48,8 @@ use percent_encoding::percent_decode_str;
 use tokio::sync::OnceCell;
 
 use self::clock::Clock;
+pub use self::connector::TlsRoots;
+pub(crate) use self::connector::{CaCertificates, TransportConfig};
 pub(crate) use self::copy::CopySource;
 pub(crate) use self::credentials::CredentialSource;
 use self::credentials::Credentials;
@@ -58,11 +62,9 @@ pub(crate) use self::listing::{ListPage, ListQuery, ListedObject};
 pub(crate) use self::multipart::{MultipartUpload, UploadedPart};
 pub(crate) use self::route::Endpoint;
 use self::sign::Signer;
-pub use self::transport::TlsRoots;
 use self::transport::Transport;
-pub(crate) use self::transport::{CaCertificates, TransportConfig};
 pub(crate) use self::uploads::{ListedUpload, UploadMarker, UploadsPage};
-use self::wire::{Addition, Bucket, BucketService, ResponseHead, Wire};
+use self::wire::{Addition, Bucket, BucketService, ResponseHead, Wire, with_addition};
 use crate::address::Location;
 use crate::checksum::{Checksum, StoredChecksum};
 use crate::limits::{Flow, SlowedPrefix, Slowing};
@@ -153,7 +155,7 @@ pub(crate) struct Incoming {
     pub(crate) body: BoxStream<'static, Result<Bytes, Failure>>,
 }
 
-const VERSION_HEADER: &str = "x-amz-version-id";
+const VERSION_ID: HeaderName = HeaderName::from_static("x-amz-version-id");
 /// A thousand keys of 1,024 bytes, encoded, are under 4 MiB.
 /// An ordinary one, and what is read from it.
 const PAGE: u64 = 1024 * 1024;
@@ -216,12 +218,13 @@ impl Store {
         head: bool,
     ) -> Result<(ObjectHead, BoxStream<'static, Result<Bytes, Failure>>), Failure> {
         let store = self.bucket(location.bucket())?;
-        let mut request = GetOptions { head, ..GetOptions::default() };
+        let request = GetOptions { head, ..GetOptions::default() };
         let (headers, query, flow) = (options.to_headers()?, options.query(), self.flow.clone());
-        request.extensions.insert(Addition { headers, query, flow, admitted: options.admitted });
-        let mut result =
-            store.objects.get_opts(&keys::to_path(location.key()), request).await.map_err(Failure::from_store)?;
-        let response = answered(result.extensions.remove())?;
+        let addition = Addition { headers, query, flow, admitted: options.admitted };
+        let path = keys::to_path(location.key());
+        let (result, response) = with_addition(addition, store.objects.get_opts(&path, request)).await;
+        let result = result.map_err(Failure::from_store)?;
+        let response = answered(response)?;
         Ok((
             ObjectHead::read(&response, options.part.is_some())?,
             result.into_stream().map_err(Failure::from_store).boxed(),
@@ -332,14 +335,11 @@ impl Store {
 
 impl BucketStore {
     async fn put(&self, location: &Location, addition: Addition, body: Bytes) -> Result<Stored, Failure> {
-        let mut options = PutOptions::default();
-        options.extensions.insert(addition);
-        let mut result = self
-            .objects
-            .put_opts(&keys::to_path(location.key()), PutPayload::from_bytes(body), options)
-            .await
-            .map_err(Failure::from_store)?;
-        let ResponseHead { headers, .. } = answered(result.extensions.remove())?;
+        let path = keys::to_path(location.key());
+        let put = self.objects.put_opts(&path, PutPayload::from_bytes(body), PutOptions::default());
+        let (result, response) = with_addition(addition, put).await;
+        result.map_err(Failure::from_store)?;
+        let ResponseHead { headers, .. } = answered(response)?;
         let stored = Stored::read(&headers);
         if stored.etag.is_none() {
             // A page that something in between shows with a 200 is no sign that anything is stored.
@@ -445,7 +445,7 @@ impl fmt::Display for ByteRange {
 
 impl Stored {
     fn read(headers: &HeaderMap) -> Self {
-        Self { etag: text(headers, header::ETAG.as_str()), version_id: text(headers, VERSION_HEADER) }
+        Self { etag: text(headers, &header::ETAG), version_id: text(headers, &VERSION_ID) }
     }
 }
 
@@ -458,14 +458,14 @@ impl ObjectHead {
             return Err(malformed("an answer without ETag and Last-Modified is not one of S3"));
         }
         let (size, range) = if *status == StatusCode::PARTIAL_CONTENT {
-            let (range, size) = text(headers, header::CONTENT_RANGE.as_str())
+            let (range, size) = text(headers, &header::CONTENT_RANGE)
                 .as_deref()
                 .and_then(content_range::parse)
                 .ok_or_else(|| malformed("a partial answer without a valid Content-Range"))?;
             (size, range)
         } else {
             // Of a body in chunks it is not the length, though a proxy may have left it there.
-            let size = text(headers, header::CONTENT_LENGTH.as_str())
+            let size = text(headers, &header::CONTENT_LENGTH)
                 .filter(|_| !headers.contains_key(header::TRANSFER_ENCODING))
                 .and_then(|length| length.parse().ok())
                 .ok_or_else(|| malformed("the server did not say how long the object is"))?;
@@ -474,27 +474,27 @@ impl ObjectHead {
         Ok(Self {
             size,
             range,
-            etag: text(headers, header::ETAG.as_str()),
-            last_modified: time(headers, header::LAST_MODIFIED),
-            date: time(headers, header::DATE),
-            content_type: text(headers, header::CONTENT_TYPE.as_str()),
-            attributes: text(headers, ATTRIBUTES.as_str()).map(|value| rfc2047::decode(&value).into_owned()),
-            encryption: text(headers, ENCRYPTION.as_str()),
-            version_id: text(headers, VERSION_HEADER),
-            write_id: text(headers, WRITE_ID.as_str()),
+            etag: text(headers, &header::ETAG),
+            last_modified: time(headers, &header::LAST_MODIFIED),
+            date: time(headers, &header::DATE),
+            content_type: text(headers, &header::CONTENT_TYPE),
+            attributes: text(headers, &ATTRIBUTES).map(|value| rfc2047::decode(&value).into_owned()),
+            encryption: text(headers, &ENCRYPTION),
+            version_id: text(headers, &VERSION_ID),
+            write_id: text(headers, &WRITE_ID),
             checksum: checksum::of_answer(headers, part),
         })
     }
 }
 
 /// A header as text. One that is not UTF-8 must not fail the request that it came with.
-fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
 }
 
-fn time(headers: &HeaderMap, name: HeaderName) -> Option<SystemTime> {
-    let date = text(headers, name.as_str())?;
-    DateTime::parse_from_rfc2822(&date).ok().map(SystemTime::from)
+fn time(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
+    let date = headers.get(name)?.to_str().ok()?;
+    DateTime::parse_from_rfc2822(date).ok().map(SystemTime::from)
 }
 
 /// The connector of a bucket: the client is there already.

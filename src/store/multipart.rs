@@ -76,7 +76,7 @@ impl Store {
         request.extend(checksum.map(checksum::of_body).unwrap_or_default());
         let length = body.len() as u64;
         let (headers, _) = self.send_for(&upload.location, Method::PUT, query, request, body).await?;
-        let etag = text(&headers, header::ETAG.as_str())
+        let etag = text(&headers, &header::ETAG)
             .ok_or_else(|| Failure::new(FailureKind::Malformed, "the server did not give the ETag of a part"))?;
         Ok(UploadedPart { number, etag, checksum: checksum.map(|checksum| (checksum.clone(), length)) })
     }

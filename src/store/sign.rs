@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use ring::{digest, hmac};
@@ -66,54 +66,89 @@ impl Signer {
         headers: &mut HeaderMap,
         now: DateTime<Utc>,
     ) -> Result<(), Unsignable> {
-        let timestamp = now.format("%Y%m%dT%H%M%SZ").to_string();
-        headers.insert(DATE, visible(DATE, &timestamp)?);
+        let timestamp = timestamp(now);
+        headers.insert(DATE, visible(DATE, timestamp.clone())?);
         if let Some(token) = keys.session_token {
-            let mut token = visible(SECURITY_TOKEN, token)?;
+            let mut token = visible(SECURITY_TOKEN, token.to_owned())?;
             token.set_sensitive(true);
             headers.insert(SECURITY_TOKEN, token);
         }
 
         let (canonical, signed_headers) = canonical_request(target, headers)?;
-        let scope = format!("{}/{}/{}/aws4_request", &timestamp[..8], target.region, target.service);
-        let to_sign = format!(
-            "AWS4-HMAC-SHA256\n{timestamp}\n{scope}\n{}",
-            hex(digest::digest(&digest::SHA256, canonical.as_bytes()).as_ref())
-        );
-        let signature = hmac::sign(&self.derived_key(keys.secret_access_key, &scope).key, to_sign.as_bytes());
-        let authorization = format!(
-            "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={signed_headers}, Signature={}",
+        let derived = self.derived_key(keys.secret_access_key, &timestamp[..8], target.region, target.service);
+        let mut to_sign = String::with_capacity(192);
+        for line in ["AWS4-HMAC-SHA256", &timestamp, &derived.scope] {
+            to_sign.push_str(line);
+            to_sign.push('\n');
+        }
+        push_hex(&mut to_sign, digest::digest(&digest::SHA256, canonical.as_bytes()).as_ref());
+        let signature = hmac::sign(&derived.key, to_sign.as_bytes());
+        let mut authorization = String::with_capacity(192 + keys.access_key_id.len() + signed_headers.len());
+        for part in [
+            "AWS4-HMAC-SHA256 Credential=",
             keys.access_key_id,
-            hex(signature.as_ref())
-        );
-        let mut authorization = visible(AUTHORIZATION, &authorization)?;
+            "/",
+            &derived.scope,
+            ", SignedHeaders=",
+            &signed_headers,
+            ", Signature=",
+        ] {
+            authorization.push_str(part);
+        }
+        push_hex(&mut authorization, signature.as_ref());
+        let mut authorization = visible(AUTHORIZATION, authorization)?;
         authorization.set_sensitive(true);
         headers.insert(AUTHORIZATION, authorization);
         Ok(())
     }
 
-    fn derived_key(&self, secret_access_key: &str, scope: &str) -> Arc<DerivedKey> {
+    fn derived_key(&self, secret_access_key: &str, day: &str, region: &str, service: &str) -> Arc<DerivedKey> {
+        let parts = [day, region, service, "aws4_request"];
         let mut kept = self.derived.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(derived) = kept.as_ref()
-            && derived.scope == scope
+            && derived.scope.split('/').eq(parts)
             && derived.secret_access_key == secret_access_key
         {
             return Arc::clone(derived);
         }
-        // The scope is day/region/service/aws4_request, which is also the order in which the key is derived.
         let mut key = format!("AWS4{secret_access_key}").into_bytes();
-        for part in scope.split('/') {
+        for part in parts {
             let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), part.as_bytes());
             key = tag.as_ref().to_vec();
         }
         let derived = Arc::new(DerivedKey {
             secret_access_key: secret_access_key.to_owned(),
-            scope: scope.to_owned(),
+            scope: parts.join("/"),
             key: hmac::Key::new(hmac::HMAC_SHA256, &key),
         });
         *kept = Some(Arc::clone(&derived));
         derived
     }
+}
+
+/// `YYYYMMDDTHHMMSSZ`. The general formatter takes as long as the signature itself.
+fn timestamp(time: DateTime<Utc>) -> String {
+    let mut text = String::with_capacity(16);
+    let year = time.year().unsigned_abs();
+    let mut push = |number: u32, before: &str| {
+        text.push_str(before);
+        text.push(digit(number / 10));
+        text.push(digit(number));
+    };
+    push(year / 100, "");
+    push(year, "");
+    push(time.month(), "");
+    push(time.day(), "");
+    push(time.hour(), "T");
+    push(time.minute(), "");
+    push(time.second(), "");
+    text.push('Z');
+    text
+}
+
+/// The last one of a number.
+fn digit(number: u32) -> char {
+    char::from(DIGITS[(number % 10) as usize])
 }
 
 /// The canonical request and the list of its signed headers.
@@ -125,12 +160,12 @@ fn canonical_request(target: Target<'_>, headers: &HeaderMap) -> Result<(String,
         .collect();
     signed.sort_unstable_by_key(|name| name.as_str());
 
-    let mut canonical = String::with_capacity(512);
+    let mut canonical = String::with_capacity(1024);
     for part in [target.method.as_str(), target.path, target.query] {
         canonical.push_str(part);
         canonical.push('\n');
     }
-    let mut names = String::with_capacity(64);
+    let mut names = String::with_capacity(128);
     for name in signed {
         if !names.is_empty() {
             names.push(';');
@@ -163,11 +198,17 @@ pub(super) fn payload_hash<'a>(body: impl IntoIterator<Item = &'a Bytes>) -> Str
     for chunk in body {
         context.update(chunk);
     }
-    hex(context.finish().as_ref())
+    let mut text = String::with_capacity(64);
+    push_hex(&mut text, context.finish().as_ref());
+    text
 }
 
 /// SigV4's "trimall": no space at the ends, one between words.
 fn push_trimmed(canonical: &mut String, value: &str) {
+    if !value.contains([' ', '\t']) {
+        canonical.push_str(value);
+        return;
+    }
     for (position, word) in value.split([' ', '\t']).filter(|word| !word.is_empty()).enumerate() {
         if position > 0 {
             canonical.push(' ');
@@ -176,17 +217,17 @@ fn push_trimmed(canonical: &mut String, value: &str) {
     }
 }
 
-fn visible(name: HeaderName, value: &str) -> Result<HeaderValue, Unsignable> {
-    HeaderValue::from_str(value).map_err(|_| Unsignable(name))
+fn visible(name: HeaderName, value: String) -> Result<HeaderValue, Unsignable> {
+    HeaderValue::try_from(value).map_err(|_| Unsignable(name))
 }
 
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes
-        .iter()
-        .flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]])
-        .map(char::from)
-        .collect()
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
+fn push_hex(text: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
 }
 
 #[cfg(test)]
@@ -283,13 +324,24 @@ mod tests {
     #[test]
     fn the_kept_key_is_not_used_for_another_secret_day_or_region() {
         let signer = Signer::default();
-        let first = signer.derived_key("secret", "20130524/us-east-1/s3/aws4_request");
-        for (secret, scope) in [
-            ("secret", "20130525/us-east-1/s3/aws4_request"),
-            ("secret", "20130524/eu-west-1/s3/aws4_request"),
-            ("other", "20130524/us-east-1/s3/aws4_request"),
+        let first = signer.derived_key("secret", "20130524", "us-east-1", "s3");
+        assert_eq!(first.scope, "20130524/us-east-1/s3/aws4_request");
+        for (secret, day, region) in [
+            ("secret", "20130525", "us-east-1"),
+            ("secret", "20130524", "eu-west-1"),
+            ("other", "20130524", "us-east-1"),
         ] {
-            assert!(!Arc::ptr_eq(&first, &signer.derived_key(secret, scope)));
+            assert!(!Arc::ptr_eq(&first, &signer.derived_key(secret, day, region, "s3")));
+        }
+        let again = signer.derived_key("secret", "20130524", "us-east-1", "s3");
+        assert!(Arc::ptr_eq(&again, &signer.derived_key("secret", "20130524", "us-east-1", "s3")));
+    }
+
+    #[test]
+    fn a_timestamp_has_the_digits_that_a_formatter_writes() {
+        for seconds in [0, 951_782_400, 1_369_353_600, 1_795_000_000, 253_402_300_799] {
+            let time = DateTime::from_timestamp(seconds, 0).unwrap();
+            assert_eq!(timestamp(time), time.format("%Y%m%dT%H%M%SZ").to_string());
         }
     }
 
@@ -303,7 +355,7 @@ mod tests {
     #[test]
     fn debug_shows_no_secret() {
         let signer = Signer::default();
-        signer.derived_key("hunter2", "20130524/us-east-1/s3/aws4_request");
+        signer.derived_key("hunter2", "20130524", "us-east-1", "s3");
         assert!(!format!("{signer:?}").contains("hunter2"));
     }
 }

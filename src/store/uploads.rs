@@ -51,7 +51,7 @@ impl Store {
         let _memory = self.flow().memory(super::PAGE).await;
         let (headers, document) = self.ask(bucket, query(prefix, marker), prefix).await?;
         let (uploads, next) = parse(&document, marker)?;
-        let date = text(&headers, header::DATE.as_str()).and_then(|date| DateTime::parse_from_rfc2822(&date).ok());
+        let date = text(&headers, &header::DATE).and_then(|date| DateTime::parse_from_rfc2822(&date).ok());
         let date = date.ok_or_else(|| malformed("a listing without a valid Date"))?;
         Ok(UploadsPage { uploads, next, date: date.into() })
     }

@@ -4,6 +4,7 @@
 //! beside it.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -65,8 +66,8 @@ pub(super) struct Request<'a> {
     pub(super) admitted: bool,
 }
 
-/// What a caller adds to a request of `object_store`, sent along as an extension.
-#[derive(Debug, Clone, Default)]
+/// What a caller adds to a request of `object_store`.
+#[derive(Debug, Default)]
 pub(super) struct Addition {
     pub(super) headers: HeaderMap,
     /// In place of one that it has none of itself.
@@ -76,11 +77,35 @@ pub(super) struct Addition {
     pub(super) admitted: bool,
 }
 
-/// Status and headers of an answer, which come back through `object_store` as an extension.
-#[derive(Debug, Clone)]
+/// Status and headers of an answer.
+#[derive(Debug)]
 pub(super) struct ResponseHead {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
+}
+
+tokio::task_local! {
+    /// What goes past `object_store` within a task. Its own way for that, extensions of requests and answers, clones and boxes
+    /// them a dozen times.
+    static BESIDE: Beside;
+}
+
+struct Beside {
+    addition: Cell<Option<Addition>>,
+    head: Cell<Option<ResponseHead>>,
+}
+
+/// An operation of `object_store` whose request gets this `addition`; with the head of the answer.
+pub(super) async fn with_addition<T>(
+    addition: Addition,
+    operation: impl Future<Output = T>,
+) -> (T, Option<ResponseHead>) {
+    let beside = Beside { addition: Cell::new(Some(addition)), head: Cell::new(None) };
+    let operation = async {
+        let done = operation.await;
+        (done, BESIDE.with(|beside| beside.head.take()))
+    };
+    BESIDE.scope(beside, operation).await
 }
 
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("s3flow/", env!("CARGO_PKG_VERSION")));
@@ -224,12 +249,20 @@ impl Wire {
         request: &Request<'_>,
         ahead: TimeDelta,
     ) -> Result<(HttpRequest, Option<Arc<AwsCredential>>), Failure> {
-        let path = format!("{}/{}", route.base, request.key_path);
-        let target = if request.query.is_empty() { path.clone() } else { format!("{path}?{}", request.query) };
+        let mut target = String::with_capacity(route.base.len() + request.key_path.len() + request.query.len() + 2);
+        target.push_str(&route.base);
+        target.push('/');
+        target.push_str(&request.key_path);
+        let path = target.len();
+        if !request.query.is_empty() {
+            target.push('?');
+            target.push_str(&request.query);
+        }
+        let target = Bytes::from(target);
         let mut uri = http::uri::Parts::default();
         uri.scheme = Some(route.scheme.clone());
         uri.authority = Some(route.authority.clone());
-        uri.path_and_query = Some(PathAndQuery::try_from(target).map_err(unsendable)?);
+        uri.path_and_query = Some(PathAndQuery::from_maybe_shared(target.clone()).map_err(unsendable)?);
         let uri = Uri::from_parts(uri).map_err(unsendable)?;
         if route.scheme == Scheme::HTTP && carries_a_key(&request.headers) {
             let by_proxy = if self.transport.is_proxied(&uri) { " by a proxy" } else { "" };
@@ -250,9 +283,10 @@ impl Wire {
                 secret_access_key: &credential.secret_key,
                 session_token: credential.token.as_deref(),
             };
+            let path = std::str::from_utf8(&target[..path]).map_err(unsendable)?;
             let target = sign::Target {
                 method: &request.method,
-                path: &path,
+                path,
                 query: &request.query,
                 region: &route.region,
                 service: "s3",
@@ -382,8 +416,9 @@ pub(super) struct BucketService {
 #[async_trait::async_trait]
 impl HttpService for BucketService {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let (mut parts, body) = request.into_parts();
-        let Addition { headers, query, flow, admitted } = parts.extensions.remove().unwrap_or_default();
+        let (parts, body) = request.into_parts();
+        let addition = BESIDE.try_with(|beside| beside.addition.take());
+        let Addition { headers, query, flow, admitted } = addition.ok().flatten().unwrap_or_default();
         let key_path = parts.uri.path().strip_prefix('/').and_then(keys::from_url_path).ok_or_else(|| {
             Failure::new(FailureKind::Request, format!("{:?} is not the path of a key", parts.uri.path())).into_http()
         })?;
@@ -404,7 +439,9 @@ fn hand_over(response: HttpResponse) -> HttpResponse {
     let length = headers.get(header::CONTENT_LENGTH).cloned().unwrap_or(HeaderValue::from_static("0"));
     parts.headers.insert(header::CONTENT_LENGTH, length);
     parts.headers.insert(header::ETAG, HeaderValue::from_static("-"));
-    parts.extensions.insert(ResponseHead { status: parts.status, headers });
+    let head = ResponseHead { status: parts.status, headers };
+    // Of a request that nobody added anything to, nobody asks for it.
+    let _ = BESIDE.try_with(|beside| beside.head.set(Some(head)));
     HttpResponse::from_parts(parts, body)
 }
 
@@ -413,7 +450,7 @@ pub(super) mod tests {
     use hyper_util::client::proxy::matcher::Matcher;
 
     use super::*;
-    use crate::store::transport::TransportConfig;
+    use crate::store::connector::TransportConfig;
 
     pub(in crate::store) fn wire(endpoint: Option<&str>, virtual_host_style: bool) -> Wire {
         let endpoint = endpoint.map(|url| {

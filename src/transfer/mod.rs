@@ -27,6 +27,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+use crate::blocking::InPlace;
 use crate::checksum::Integrity;
 use crate::error::{Error, Result};
 use crate::limits::Flow;
@@ -59,6 +60,8 @@ pub(crate) struct Engine {
     pub(crate) retries: Retries,
     /// Where the tasks run that end what a dropped transfer has begun; the scope's end waits for them.
     pub(crate) aborts: TaskTracker,
+    /// Where values are read from files.
+    pub(crate) in_place: Arc<InPlace>,
     /// For the parts of large objects beyond each one's first, of all scopes of a client together: each has a connection, and
     /// some 2 MiB on their way to the disk.
     pub(crate) extra_parts: Arc<Semaphore>,

@@ -11,7 +11,7 @@ use futures::{FutureExt as _, StreamExt as _};
 use tokio::task::consume_budget;
 
 use super::buffers::{Buffer, Buffers};
-use crate::blocking::blocking;
+use crate::blocking::{InPlace, blocking};
 use crate::checksum::{Checksum, ChecksumAlgorithm, Hasher, Method};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::Flow;
@@ -54,6 +54,7 @@ pub(super) struct OpenFile {
     /// Bytes of its size that were not read yet.
     left: u64,
     buffers: Buffers,
+    in_place: Arc<InPlace>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,12 +86,12 @@ impl Part {
 }
 
 impl Reading {
-    pub(super) async fn begin(source: Source, flow: &Flow) -> Result<Self> {
+    pub(super) async fn begin(source: Source, flow: &Flow, in_place: &Arc<InPlace>) -> Result<Self> {
         Ok(match source {
             Source::Bytes(all) => Self::Bytes { rest: all.clone(), all },
             Source::File(path) => {
-                let buffers = Buffers::of_file(flow.clone());
-                Self::File(blocking(move || OpenFile::open(path, buffers)).await?)
+                let (buffers, files) = (Buffers::of_file(flow.clone()), Arc::clone(in_place));
+                Self::File(in_place.run_or_block(0, move || OpenFile::open(path, buffers, files)).await?)
             }
             Source::Stream(stream) => {
                 let buffers = Buffers::of_stream(flow.clone());
@@ -140,7 +141,7 @@ impl Reading {
         let Self::File(file) = self else { return self.next(size, algorithm).await };
         let (reader, path, was) = (Arc::clone(&file.file), file.path.clone(), file.was);
         let buffer = file.buffers.take(size).await;
-        let read = blocking(move || {
+        let read = file.in_place.run_or_block(size, move || {
             let (read, checksum) = read(&reader, &path, size, buffer, algorithm)?;
             check_unchanged(&reader, &path, was, size - read.bytes.len() as u64)?;
             Ok((read, checksum))
@@ -176,11 +177,11 @@ impl Reading {
 }
 
 impl OpenFile {
-    fn open(path: PathBuf, buffers: Buffers) -> Result<Self> {
+    fn open(path: PathBuf, buffers: Buffers, in_place: Arc<InPlace>) -> Result<Self> {
         check_file(&path)?;
         let file = File::open(&path).map_err(|error| unreadable(&path, error))?;
         let was = Stamp::of(&file, &path)?;
-        Ok(Self { file: Arc::new(file), path, was, left: was.size, buffers })
+        Ok(Self { file: Arc::new(file), path, was, left: was.size, buffers, in_place })
     }
 }
 
@@ -313,7 +314,7 @@ mod tests {
     use super::*;
 
     async fn reading(path: &Path) -> Reading {
-        Reading::begin(Source::File(path.to_owned()), &Flow::default()).await.unwrap()
+        Reading::begin(Source::File(path.to_owned()), &Flow::default(), &Arc::default()).await.unwrap()
     }
 
     #[tokio::test]
@@ -395,7 +396,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let missing = directory.path().join("missing");
         for (path, kind) in [(directory.path(), ErrorKind::InvalidObject), (&missing, ErrorKind::Io)] {
-            let error = Reading::begin(Source::File(path.to_owned()), &Flow::default()).await.err().unwrap();
+            let error =
+                Reading::begin(Source::File(path.to_owned()), &Flow::default(), &Arc::default()).await.err().unwrap();
             assert!(error.kind() == kind && error.to_string().contains(path.to_str().unwrap()), "{error}");
         }
     }

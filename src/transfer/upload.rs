@@ -51,7 +51,7 @@ const LONGEST_SINGLE: u64 = 2 * PART;
 /// was read, or the object is not the one of the condition; [`ErrorKind::Unsupported`] when the server ignores conditions;
 /// any with [`Error::is_outcome_unknown`] when an attempt may have stored the object, and nothing shows whether it did.
 pub(crate) async fn upload(engine: &Engine, upload: Upload<'_>, value: Source) -> Result<Outcome> {
-    let mut reading = Reading::begin(value, engine.flow()).await?;
+    let mut reading = Reading::begin(value, engine.flow(), &engine.in_place).await?;
     let algorithm = upload.headers.checksum();
     let (plan, first) = match reading.size() {
         Some(size) if size <= upload.part_size.unwrap_or(0).max(LONGEST_SINGLE) => {
@@ -177,7 +177,7 @@ mod tests {
         // S3 takes no parts of a byte; it says so when they are put together.
         let plan = Plan::of_unknown(Some(1));
         let stream = futures::stream::iter(std::iter::repeat_n(Bytes::from_static(&[7; 100]), 101)).map(Ok).boxed();
-        let mut reading = Reading::begin(Source::Stream(stream), s3.engine().flow()).await.unwrap();
+        let mut reading = Reading::begin(Source::Stream(stream), s3.engine().flow(), &Arc::default()).await.unwrap();
         let create = create(&address.location, &ObjectHeaders::default());
         let mut assembly = Assembly::begin(s3.engine(), create).await.unwrap();
         let handed_over = hand_over(&mut assembly, plan, &mut reading, Part::default()).await;

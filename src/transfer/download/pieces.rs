@@ -99,7 +99,7 @@ impl<F: Append> Pieces<F> {
         let chunks = std::mem::take(&mut self.gathered);
         let length = std::mem::take(&mut self.gathered_len);
         let open = Arc::clone(&self.open);
-        self.writing = Some(Box::pin(self.directory.run_short(length, move || {
+        self.writing = Some(Box::pin(self.directory.run_short(length as u64, move || {
             let mut file = match file {
                 Some(file) => file,
                 None => open()?,
@@ -143,7 +143,7 @@ impl<F: Append> Pieces<F> {
     ) -> Result<T> {
         self.settle().await?;
         let Self { directory, gathered, gathered_len, file, .. } = self;
-        directory.run_short(gathered_len, move || end(file, &gathered)).await
+        directory.run_short(gathered_len as u64, move || end(file, &gathered)).await
     }
 }
 

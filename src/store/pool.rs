@@ -1,0 +1,409 @@
+//! The connections of one runtime, kept for the next request.
+//!
+//! A connection is driven by the task whose request it carries. So a small answer wakes one task, once, and nothing of it crosses
+//! threads; with a task of its own, each request would wake that one, and it the request's. An answer that is long does get
+//! one: its bytes come while the ones before are worked on.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::{Either, select};
+use http::uri::{Authority, Scheme};
+use http::{HeaderValue, Request, Response, Uri, header};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::client::conn::TrySendError;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_rustls::MaybeHttpsStream;
+use hyper_util::client::legacy::connect::Connection as _;
+use object_store::client::HttpRequestBody;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+use tower_service::Service as _;
+
+use super::connector::{BoxError, TimedConnector, WatchedStream};
+use super::idle::{Patience, Traffic};
+use super::paced::Paced;
+
+/// How long an unused connection is kept. A server that closes it first costs a request another attempt.
+const KEPT: Duration = Duration::from_secs(15);
+/// How often those are looked for that were kept so long.
+const SWEPT: Duration = Duration::from_secs(5);
+/// A body from this length on comes by a task of its own.
+const LONG: u64 = 4 * 1024 * 1024;
+
+type Sent = Paced<HttpRequestBody>;
+
+/// Clones share the connections.
+#[derive(Clone)]
+pub(super) struct Pool(Arc<Shared>);
+
+struct Shared {
+    connector: TimedConnector,
+    places: Mutex<Places>,
+}
+
+#[derive(Default)]
+struct Places {
+    by_address: HashMap<Address, Place>,
+    /// Whether a task looks for connections that were kept for too long.
+    swept: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Address {
+    scheme: Scheme,
+    authority: Authority,
+}
+
+#[derive(Default)]
+struct Place {
+    /// The one that was used last is taken first.
+    unused: Vec<(Connection, Instant)>,
+    /// Who makes a connection, and takes one that comes free before it is made.
+    waiting: VecDeque<oneshot::Sender<Connection>>,
+}
+
+struct Connection {
+    sender: SendRequest<Sent>,
+    driver: Driver,
+    traffic: Traffic,
+    proxied: bool,
+}
+
+/// What moves the bytes.
+enum Driver {
+    /// Who uses the connection.
+    User(Box<http1::Connection<MaybeHttpsStream<WatchedStream>, Sent>>),
+    /// Dropping it ends the task, and with it the connection.
+    Task {
+        _handle: AbortOnDropHandle<()>,
+    },
+    Closed,
+}
+
+/// Why a request has no answer.
+pub(super) enum Unanswered {
+    NotConnected(BoxError),
+    Broken(hyper::Error),
+    /// Nothing moved in the time that the attempt had left.
+    Stalled,
+}
+
+impl Pool {
+    pub(super) fn new(connector: TimedConnector) -> Self {
+        Self(Arc::new(Shared { connector, places: Mutex::default() }))
+    }
+
+    /// Sends a request once. Its answer ends with the headers; who drops it before its body has ended closes the connection.
+    pub(super) async fn send(
+        &self,
+        mut request: Request<Sent>,
+        mut patience: Option<&mut Patience>,
+    ) -> Result<Response<Answer>, Unanswered> {
+        let uri = std::mem::take(request.uri_mut());
+        let address = Address::of(&uri)?;
+        if !request.headers().contains_key(header::HOST) {
+            let host = HeaderValue::from_str(address.authority.as_str());
+            request
+                .headers_mut()
+                .insert(header::HOST, host.map_err(|invalid| Unanswered::NotConnected(invalid.into()))?);
+        }
+        loop {
+            let (mut connection, reused) = match self.unused(&address).await {
+                Some(unused) => (unused, true),
+                None => {
+                    let made = Box::pin(self.wait_or_connect(&address, &uri));
+                    let made = match &patience {
+                        Some(patience) => patience.wait(made).await.ok_or(Unanswered::Stalled)?,
+                        None => made.await,
+                    };
+                    made.map_err(Unanswered::NotConnected)?
+                }
+            };
+            if let Some(patience) = &mut patience {
+                patience.on(connection.traffic.clone());
+            }
+            // A proxy wants the whole URL in the request line.
+            *request.uri_mut() = match uri.path_and_query() {
+                Some(target) if !connection.proxied => Uri::from(target.clone()),
+                _ => uri.clone(),
+            };
+            let answered = connection.exchange(request);
+            let answered = match &patience {
+                Some(patience) => patience.wait(answered).await.ok_or(Unanswered::Stalled)?,
+                None => answered.await,
+            };
+            match answered {
+                Ok(answer) => {
+                    let lease = Lease { connection, pool: Arc::downgrade(&self.0), address };
+                    let mut answer = answer.map(|body| Answer::new(body, lease));
+                    if answer.body().is_end_stream() {
+                        poll_fn(|cx| Poll::Ready(answer.body_mut().end(cx))).await;
+                    }
+                    return Ok(answer);
+                }
+                // The server closed the connection before it was sent anything of this request.
+                Err(mut unsent) if reused && unsent.message().is_some() => match unsent.take_message() {
+                    Some(message) => request = message,
+                    None => return Err(Unanswered::Broken(unsent.into_error())),
+                },
+                Err(failed) => return Err(Unanswered::Broken(failed.into_error())),
+            }
+        }
+    }
+
+    async fn unused(&self, address: &Address) -> Option<Connection> {
+        while let Some(mut unused) = self.0.unused(address) {
+            if unused.is_open().await {
+                return Some(unused);
+            }
+        }
+        None
+    }
+
+    /// A connection that comes free or is made, whichever is there first, and whether it was used before.
+    async fn wait_or_connect(&self, address: &Address, uri: &Uri) -> Result<(Connection, bool), BoxError> {
+        let (gives, given) = oneshot::channel();
+        self.0.wait(address, gives);
+        let connecting = Box::pin(connect(self.0.connector.clone(), uri.clone()));
+        match select(connecting, given).await {
+            Either::Left((connected, _)) => Ok((connected?, false)),
+            Either::Right((Ok(given), connecting)) => {
+                let (pool, address) = (Arc::downgrade(&self.0), address.clone());
+                tokio::spawn(async move {
+                    // Nobody waits for it, or for why there is none.
+                    if let (Ok(connected), Some(pool)) = (connecting.await, pool.upgrade()) {
+                        pool.give_back(address, connected);
+                    }
+                });
+                Ok((given, true))
+            }
+            // Nobody gives one any more.
+            Either::Right((Err(_), connecting)) => Ok((connecting.await?, false)),
+        }
+    }
+}
+
+async fn connect(mut connector: TimedConnector, uri: Uri) -> Result<Connection, BoxError> {
+    let io = connector.call(uri).await?;
+    let connected = io.connected();
+    let mut extras = http::Extensions::new();
+    connected.get_extras(&mut extras);
+    let traffic = extras.remove().unwrap_or_else(Traffic::new);
+    let (sender, driver) = http1::handshake(io).await?;
+    let proxied = connected.is_proxied();
+    Ok(Connection { sender, driver: Driver::User(Box::new(driver)), traffic, proxied })
+}
+
+impl Address {
+    fn of(uri: &Uri) -> Result<Self, Unanswered> {
+        match (uri.scheme(), uri.authority()) {
+            (Some(scheme), Some(authority)) => Ok(Self { scheme: scheme.clone(), authority: authority.clone() }),
+            _ => Err(Unanswered::NotConnected(format!("{uri} is not a whole URL").into())),
+        }
+    }
+}
+
+impl Shared {
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unused(&self, address: &Address) -> Option<Connection> {
+        let mut places = self.places();
+        let unused = &mut places.by_address.get_mut(address)?.unused;
+        let (connection, since) = unused.pop()?;
+        if since.elapsed() < KEPT {
+            return Some(connection);
+        }
+        // The others are older.
+        let stale = std::mem::take(unused);
+        drop(places);
+        drop((connection, stale));
+        None
+    }
+
+    fn wait(&self, address: &Address, gives: oneshot::Sender<Connection>) {
+        let mut places = self.places();
+        if !places.by_address.contains_key(address) {
+            places.by_address.insert(address.clone(), Place::default());
+        }
+        if let Some(place) = places.by_address.get_mut(address) {
+            place.waiting.retain(|waiting| !waiting.is_closed());
+            place.waiting.push_back(gives);
+        }
+    }
+
+    /// Gives an open connection to who waits for one, or keeps it. In a runtime.
+    fn give_back(self: &Arc<Self>, address: Address, mut connection: Connection) {
+        let mut places = self.places();
+        let place = places.by_address.entry(address).or_default();
+        while let Some(waiting) = place.waiting.pop_front() {
+            match waiting.send(connection) {
+                Ok(()) => return,
+                Err(unwanted) => connection = unwanted,
+            }
+        }
+        place.unused.push((connection, Instant::now()));
+        if !std::mem::replace(&mut places.swept, true) {
+            tokio::spawn(sweep(Arc::downgrade(self)));
+        }
+    }
+
+    /// Closes what was kept for too long; whether there is nothing to be looked for any more.
+    fn close_unused(&self) -> bool {
+        let mut stale = Vec::new();
+        let mut places = self.places();
+        for place in places.by_address.values_mut() {
+            let kept = place.unused.partition_point(|(_, since)| since.elapsed() >= KEPT);
+            stale.extend(place.unused.drain(..kept));
+            place.waiting.retain(|waiting| !waiting.is_closed());
+        }
+        places.by_address.retain(|_, place| !place.unused.is_empty() || !place.waiting.is_empty());
+        places.swept = places.by_address.values().any(|place| !place.unused.is_empty());
+        let done = !places.swept;
+        drop(places);
+        drop(stale);
+        done
+    }
+}
+
+async fn sweep(pool: Weak<Shared>) {
+    loop {
+        tokio::time::sleep(SWEPT).await;
+        if pool.upgrade().is_none_or(|pool| pool.close_unused()) {
+            return;
+        }
+    }
+}
+
+impl Connection {
+    /// Whether the server has not closed it, as far as is known here.
+    async fn is_open(&mut self) -> bool {
+        poll_fn(|cx| {
+            self.driver.poll(cx);
+            Poll::Ready(())
+        })
+        .await;
+        self.sender.is_ready()
+    }
+
+    fn exchange(
+        &mut self,
+        request: Request<Sent>,
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Sent>>>> {
+        let answer = self.sender.try_send_request(request);
+        let driver = &mut self.driver;
+        async move {
+            let mut answer = pin!(answer);
+            poll_fn(|cx| {
+                driver.poll(cx);
+                answer.as_mut().poll(cx)
+            })
+            .await
+        }
+    }
+}
+
+impl Driver {
+    /// Moves what can be moved.
+    fn poll(&mut self, cx: &mut Context<'_>) {
+        if let Self::User(driver) = self
+            && Pin::new(driver).poll(cx).is_ready()
+        {
+            // Why, whoever waits for an answer or its body is told.
+            *self = Self::Closed;
+        }
+    }
+
+    fn into_task(self) -> Self {
+        match self {
+            Self::User(driver) => {
+                let task = tokio::spawn(async move {
+                    // As above.
+                    let _ = driver.await;
+                });
+                Self::Task { _handle: AbortOnDropHandle::new(task) }
+            }
+            other => other,
+        }
+    }
+}
+
+/// A connection that is in use.
+struct Lease {
+    connection: Connection,
+    pool: Weak<Shared>,
+    address: Address,
+}
+
+/// The body of an answer. When it has ended, its connection is for others.
+pub(super) struct Answer {
+    body: Incoming,
+    lease: Option<Lease>,
+}
+
+impl Answer {
+    fn new(body: Incoming, mut lease: Lease) -> Self {
+        if body.size_hint().lower() >= LONG {
+            lease.connection.driver = lease.connection.driver.into_task();
+        }
+        Self { body, lease: Some(lease) }
+    }
+
+    /// Gives the connection back if it can be used again.
+    fn end(&mut self, cx: &mut Context<'_>) {
+        let Some(Lease { mut connection, pool, address }) = self.lease.take() else { return };
+        if let Driver::Task { .. } = connection.driver {
+            tokio::spawn(async move {
+                if let (Ok(()), Some(pool)) = (connection.sender.ready().await, pool.upgrade()) {
+                    pool.give_back(address, connection);
+                }
+            });
+            return;
+        }
+        if !connection.sender.is_ready() {
+            connection.driver.poll(cx);
+        }
+        if let Some(pool) = pool.upgrade().filter(|_| connection.sender.is_ready()) {
+            pool.give_back(address, connection);
+        }
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = self.get_mut();
+        let mut frame = Pin::new(&mut this.body).poll_frame(cx);
+        if frame.is_pending()
+            && let Some(lease) = &mut this.lease
+        {
+            lease.connection.driver.poll(cx);
+            frame = Pin::new(&mut this.body).poll_frame(cx);
+        }
+        match &frame {
+            Poll::Ready(Some(Ok(_))) if this.body.is_end_stream() => this.end(cx),
+            Poll::Ready(None) => this.end(cx),
+            Poll::Ready(Some(Err(_))) => this.lease = None,
+            _ => {}
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
