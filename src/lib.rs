@@ -6,6 +6,9 @@
 
 mod abandoned;
 mod address;
+#[cfg(any(test, s3flow_bench))]
+#[doc(hidden)]
+pub mod bench;
 mod blocking;
 mod checksum;
 mod client;

@@ -2,6 +2,8 @@
 
 mod abandoned;
 mod batches;
+#[cfg(any(test, s3flow_bench))]
+pub(crate) mod bench;
 mod copy;
 mod delete;
 mod exists;

@@ -3,6 +3,8 @@
 //! The only module that names `object_store`. It knows nothing of files, of retries, or of what a missing object means to
 //! the caller.
 
+#[cfg(any(test, s3flow_bench))]
+pub(crate) mod bench;
 mod checksum;
 mod clock;
 mod connector;

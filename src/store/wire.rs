@@ -243,7 +243,7 @@ impl Wire {
     }
 
     /// The HTTP request with the credentials of now and the time of now, and `ahead` of it; and these credentials.
-    async fn signed(
+    pub(super) async fn signed(
         &self,
         route: &Route,
         request: &Request<'_>,

@@ -2,6 +2,8 @@
 //!
 //! Knows the store and files; nothing of roots, of batches, or of what a missing object means to the caller.
 
+#[cfg(any(test, s3flow_bench))]
+pub(crate) mod bench;
 mod buffers;
 mod conditional;
 mod copy;

@@ -7,6 +7,7 @@ mod checksums;
 mod clients;
 mod content;
 mod footprint;
+mod items;
 mod process;
 mod server;
 mod table;
@@ -119,6 +120,15 @@ enum Command {
         #[arg(long, default_value_t = 200_000)]
         operations: usize,
     },
+    /// CPU for an item of one long stream, and memory, from its beginning to its end. Fails when the last items take over 1.15
+    /// times the CPU of the first, or 1.1 times the memory.
+    ManyItems {
+        #[arg(long, default_value_t = 1_000_000)]
+        items: u64,
+        /// Of 1 KiB, into files, in place of infos.
+        #[arg(long)]
+        get: bool,
+    },
     /// The server of the tests, for a load generator: unsigned requests are allowed, one object of 1 KiB, until stdin ends.
     Serve,
     /// What the processes that this one starts do.
@@ -140,6 +150,7 @@ fn main() -> Result<()> {
         }
         Command::Paces { first, then } => bounded::paces(first, then),
         Command::LongRun { operations } => bounded::long_run(operations),
+        Command::ManyItems { items, get } => items::many_items(items, get),
         Command::Serve => process::run(server::serve_anyone()),
         Command::Role { role: Role::Server } => process::answer(server::serve),
         Command::Role { role: Role::SlowServer } => process::answer(server::serve_slowly),
@@ -147,6 +158,7 @@ fn main() -> Result<()> {
         Command::Role { role: Role::Beside } => process::answer(bounded::beside),
         Command::Role { role: Role::Pace } => process::answer(bounded::keep_pace),
         Command::Role { role: Role::Soak } => process::answer(bounded::soak),
+        Command::Role { role: Role::ManyItems } => process::answer(items::stream),
         Command::Role { role: Role::GetMany } => process::answer(clients::get_many),
         Command::Role { role: Role::OneLarge } => process::answer(footprint::get_one),
         Command::Role { role: Role::OneFile } => process::answer(footprint::put_file),

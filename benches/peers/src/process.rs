@@ -22,6 +22,7 @@ pub(crate) enum Role {
     Budgets,
     Beside,
     Soak,
+    ManyItems,
     Pace,
 }
 
