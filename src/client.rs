@@ -44,6 +44,7 @@ pub(crate) struct ClientParts {
     pub(crate) runs: RunSettings,
     pub(crate) workers: Arc<Workers>,
     pub(crate) extra_parts: Arc<Semaphore>,
+    pub(crate) extra_pages: Arc<Semaphore>,
     pub(crate) integrity: Integrity,
 }
 
@@ -139,6 +140,7 @@ impl fmt::Debug for Client {
             runs,
             workers: _,
             extra_parts: _,
+            extra_pages: _,
             integrity,
         } = &*self.parts;
         f.debug_struct("Client")
