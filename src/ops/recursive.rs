@@ -22,7 +22,7 @@ use crate::s3::S3;
 /// that was asked for has nothing after the prefix: its `key()` is its URL, and it has no `prefix()`, as in Metaflow.
 ///
 /// At most [`concurrency`](Self::concurrency) objects are under way or waiting to be taken, and as many prefixes are listed at
-/// a time, each one page ahead: a slow consumer holds back the downloads, and these the listings, and objects that are dropped
+/// a time, each one page ahead, or as [large prefixes](super::ListRecursive#large-prefixes) are: a slow consumer holds back the downloads, and these the listings, and objects that are dropped
 /// as they come leave at most so many files on disk. Downloads under way go on while nobody polls the stream.
 ///
 /// An error is an item: one of a listing ends its prefix, one of a download is that object's alone, and the stream goes on

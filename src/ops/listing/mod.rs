@@ -75,7 +75,7 @@ pub(super) struct Listings {
     /// The one whose turn it is, and for how many objects it has been.
     turn: (usize, usize),
     /// What those have left that ended with an error; `None` where that cannot be told.
-    failed: BTreeMap<usize, Option<Vec<KeyRange>>>,
+    failed: BTreeMap<usize, Option<Rest>>,
 }
 
 enum Active {
@@ -138,19 +138,23 @@ impl Listings {
             return Some(Rest::All);
         }
         if let Some((_, active)) = self.active.iter().find(|(other, _)| *other == number) {
-            return match active {
-                Active::Listing(listing) => listing.rest().map(Rest::Some),
-                Active::Refused(_) => Some(Rest::All),
-            };
+            return active.rest();
         }
-        match self.failed.get(&number) {
-            Some(rest) => rest.clone().map(Rest::Some),
-            None => Some(Rest::Some(Vec::new())),
+        self.failed.get(&number).cloned().unwrap_or_else(|| Some(Rest::Some(Vec::new())))
+    }
+}
+
+impl Active {
+    fn rest(&self) -> Option<Rest> {
+        match self {
+            Self::Listing(listing) => listing.rest().map(Rest::Some),
+            Self::Refused(_) => Some(Rest::All),
         }
     }
 }
 
 /// What is left of a prefix.
+#[derive(Clone)]
 pub(super) enum Rest {
     All,
     Some(Vec<KeyRange>),
@@ -175,10 +179,8 @@ impl Stream for Listings {
             };
             match next {
                 Poll::Ready(Some(item)) => {
-                    if item.is_err()
-                        && let Active::Listing(listing) = active
-                    {
-                        this.failed.insert(*number, listing.rest());
+                    if item.is_err() {
+                        this.failed.insert(*number, active.rest());
                     }
                     this.turn.1 += 1;
                     if this.turn.1 >= TURN {

@@ -264,7 +264,7 @@ impl Plan {
     /// The next page to ask for, if there may be one.
     pub(super) fn next(&mut self) -> Option<Ask> {
         let at = (0..self.segments.len()).find(|at| self.may_ask(*at)).or_else(|| self.cut())?;
-        let extra = self.asked + self.waiting > 0;
+        let extra = !self.is_needed(at);
         self.asked += 1;
         let segment = &mut self.segments[at];
         segment.state = State::Asked;
@@ -300,10 +300,15 @@ impl Plan {
             return false;
         }
         // The listing always gets on.
-        if self.asked + self.waiting == 0 || self.ordered && at == 0 && segment.waiting == 0 {
+        if self.is_needed(at) {
             return true;
         }
         self.asked < self.most_requests && self.asked + self.waiting < self.room(at)
+    }
+
+    /// Whether nothing can be taken before a page of this segment.
+    fn is_needed(&self, at: usize) -> bool {
+        self.asked + self.waiting == 0 || self.ordered && at == 0 && self.segments[at].waiting == 0
     }
 
     /// How many pages may be on their way or wait, that one of this segment may be.
