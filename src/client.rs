@@ -46,6 +46,7 @@ pub(crate) struct ClientParts {
     /// For files that are put.
     pub(crate) in_place: Arc<InPlace>,
     pub(crate) extra_parts: Arc<Semaphore>,
+    pub(crate) extra_pages: Arc<Semaphore>,
     pub(crate) integrity: Integrity,
 }
 
@@ -142,6 +143,7 @@ impl fmt::Debug for Client {
             workers: _,
             in_place: _,
             extra_parts: _,
+            extra_pages: _,
             integrity,
         } = &*self.parts;
         f.debug_struct("Client")

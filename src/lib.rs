@@ -43,7 +43,7 @@ pub use crate::limits::{Limits, RetryCounts, SlowedPrefix, Stats, Waiting};
 pub use crate::object::{RangeInfo, S3Object};
 pub use crate::ops::{
     AbandonedUploads, AbortUpload, Copy, CopyMany, Delete, DeleteMany, Exists, FileInput, Get, GetInput, GetMany,
-    GetRecursive, Info, InfoMany, ListPaths, ListRecursive, Put, PutInput, PutMany,
+    GetRecursive, Info, InfoMany, ListCursor, ListPaths, ListRecursive, Put, PutInput, PutMany,
 };
 pub use crate::receipt::{DeleteReceipt, PutOutcome, PutReceipt};
 pub use crate::request::{PutValue, S3GetObject, S3PutObject};
@@ -75,6 +75,7 @@ const _: () = {
     handle::<S3Object>();
     handle::<PutReceipt>();
     handle::<DeleteReceipt>();
+    handle::<ListCursor>();
     handle::<AbandonedUpload>();
     handle::<ClientBuilder>();
     handle::<RetryPolicy>();

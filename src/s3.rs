@@ -78,7 +78,8 @@ impl S3 {
     }
 
     pub(crate) fn from_parts(client: Client, flow: Flow, tmproot: PathBuf, settings: Settings) -> Self {
-        let ClientParts { store, retries, workers, in_place, promised, extra_parts, integrity, .. } = client.parts();
+        let ClientParts { store, retries, workers, in_place, promised, extra_parts, extra_pages, integrity, .. } =
+            client.parts();
         let scope = Arc::new(Scope::new(tmproot, Arc::clone(workers), Arc::clone(promised)));
         let engine = Arc::new(Engine {
             store: store.with_flow(flow.clone()),
@@ -86,6 +87,7 @@ impl S3 {
             aborts: scope.aborts().clone(),
             in_place: Arc::clone(in_place),
             extra_parts: Arc::clone(extra_parts),
+            extra_pages: Arc::clone(extra_pages),
             integrity: *integrity,
         });
         Self { inner: Arc::new(Inner { client, scope, settings }), engine }

@@ -21,7 +21,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{Ceilings, Limits};
 use crate::retry::{METAFLOW_RETRY_COUNT, METAFLOW_TRANSIENT_RETRY_COUNT, Retries, RetryPolicy};
 use crate::store::{CaCertificates, CredentialSource, Store, StoreConfig, TlsRoots, TransportConfig};
-use crate::transfer::EXTRA_PARTS;
+use crate::transfer::{EXTRA_PAGES, EXTRA_PARTS};
 
 /// Metaflow's `S3_WORKER_COUNT`.
 const DEFAULT_CONCURRENCY: usize = 64;
@@ -403,6 +403,7 @@ impl ClientBuilder {
             workers: Workers::new(),
             in_place: Arc::default(),
             extra_parts: Arc::new(Semaphore::new(EXTRA_PARTS)),
+            extra_pages: Arc::new(Semaphore::new(EXTRA_PAGES)),
             integrity,
         }))
     }

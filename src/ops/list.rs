@@ -7,29 +7,81 @@ use std::task::{Context, Poll};
 use futures::{Stream, StreamExt as _};
 
 use super::Operation;
-use super::listing::{Mode, in_byte_order, list};
-use super::many::{Many, collect, numbered};
-use crate::error::Result;
+use super::listing::{Begin, ListCursor, Listings, Mode, Rest, in_byte_order, located};
+use super::many::{collect, numbered};
+use crate::config::checked_concurrency;
+use crate::error::{Error, ErrorKind, Result};
 use crate::object::S3Object;
 use crate::s3::S3;
 
 /// A listing before and while it runs.
-struct Listings {
+struct Listed {
     s3: S3,
     mode: Mode,
-    many: Many<(usize, String), S3Object>,
+    prefixes: Vec<String>,
+    begin: Begin,
+    concurrency: Option<usize>,
+    ordered: bool,
+    state: State,
 }
 
-impl Listings {
+enum State {
+    Ready,
+    Running(Listings),
+    Refused(Option<Error>),
+}
+
+impl Listed {
     fn new(s3: S3, mode: Mode, prefixes: Vec<String>) -> Self {
-        Self { s3, mode, many: Many::new(numbered(futures::stream::iter(prefixes).map(Ok))) }
+        let (begin, state) = (Begin::default(), State::Ready);
+        Self { s3, mode, prefixes, begin, concurrency: None, ordered: false, state }
+    }
+
+    fn start(&self) -> Result<Listings> {
+        let concurrency = checked_concurrency(self.concurrency.unwrap_or(self.s3.concurrency()))?;
+        let check = self.begin.check(self.s3.root(), &self.prefixes);
+        check.map_err(|error| error.with_operation(self.mode.operation(), None))?;
+        let prefixes = numbered(futures::stream::iter(self.prefixes.clone()).map(Ok)).boxed();
+        Ok(Listings::new(self.s3.clone(), self.mode, prefixes, self.begin.clone(), concurrency, self.ordered))
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<S3Object>>> {
-        let Self { s3, mode, many } = self;
-        many.poll_by(cx, s3.concurrency(), |prefixes, concurrency, ordered| {
-            list(s3.clone(), *mode, prefixes, concurrency, ordered)
-        })
+        if let State::Ready = self.state {
+            self.state = match self.start() {
+                Ok(listings) => State::Running(listings),
+                Err(error) => State::Refused(Some(error)),
+            };
+        }
+        match &mut self.state {
+            State::Running(listings) => Pin::new(listings).poll_next(cx),
+            State::Refused(error) => Poll::Ready(error.take().map(Err)),
+            State::Ready => Poll::Ready(None),
+        }
+    }
+
+    fn cursor(&self) -> Result<ListCursor> {
+        let root = self.s3.root();
+        let left = self.prefixes.iter().enumerate().map(|(number, prefix)| {
+            let rest = match &self.state {
+                State::Running(listings) => listings.rest(number),
+                State::Ready | State::Refused(_) => Some(Rest::All),
+            };
+            let ranges = match rest {
+                Some(Rest::Some(ranges)) => ranges,
+                Some(Rest::All) => match root.directory(prefix) {
+                    Ok(directory) => self.begin.ranges(number, &directory)?,
+                    Err(_) => Begin::everything(),
+                },
+                None => {
+                    let problem =
+                        "the server does not list keys in byte order, and where such a listing is cannot be told";
+                    return Err(Error::new(ErrorKind::Unsupported, problem).with_index(number));
+                }
+            };
+            Ok((located(root, prefix), ranges))
+        });
+        let left: Result<Vec<_>> = left.collect();
+        left.map(ListCursor::new).map_err(|error| error.with_operation("cursor", None))
     }
 }
 
@@ -42,33 +94,87 @@ impl Listings {
 /// Up to [`concurrency`](Self::concurrency) prefixes are listed at a time, each one page ahead of what was taken: nothing
 /// gathers a whole listing. An error ends its prefix and is an item; the other prefixes go on. Awaited, the first error wins.
 ///
+/// # Large prefixes
+///
+/// A page has up to 1,000 keys, and only the end of one tells where the next one begins. When objects are taken faster than pages
+/// come, a prefix is listed in several places at a time: its keys are cut in ranges by what the keys seen so far look like, and listed by
+/// `start-after`. A prefix of one page is one request, and one of many has at most a quarter more pages than if they came one after
+/// another, and 8, whatever the keys are.
+///
+/// Of a prefix, at most 32 pages are on their way and 48 on their way or waiting to be taken; in order 96, those behind being kept until
+/// those before are taken. All listings of a [`Client`](crate::Client) together have 192 pages beyond the one ahead of each prefix: some
+/// 50 MiB of ordinary keys. What is not polled sends nothing more.
+///
+/// A server that ignores `start-after`, or has an order of its own, is found out before an object of such a range is given out, and its
+/// pages come one after another. One that goes back on it later is an [`Unsupported`](crate::ErrorKind::Unsupported) error. Keys that are
+/// stored or deleted while they are listed may or may not be there; each other one comes once.
+///
 /// # Errors
 ///
 /// [`InvalidUrl`](crate::ErrorKind::InvalidUrl), [`NoSuchBucket`](crate::ErrorKind::NoSuchBucket),
 /// [`AccessDenied`](crate::ErrorKind::AccessDenied), and those of the network. A prefix without objects is empty and no
-/// error. A concurrency of 0 is one [`Config`](crate::ErrorKind::Config) error without an index.
+/// error. A concurrency of 0, and a cursor that is of another listing, is one [`Config`](crate::ErrorKind::Config) error without an
+/// index, before any request.
 ///
 /// # Cancellation
 ///
 /// Dropping the stream, or the future, ends its requests.
 #[must_use = "a list_recursive does nothing unless it is polled or awaited"]
-pub struct ListRecursive(Listings);
+pub struct ListRecursive(Listed);
 
 impl ListRecursive {
     pub(crate) fn new(s3: S3, prefixes: Vec<String>) -> Self {
-        Self(Listings::new(s3, Mode::Recursive, prefixes))
+        Self(Listed::new(s3, Mode::Recursive, prefixes))
     }
 
-    /// How many prefixes are listed at a time, at most. Default: the scope's.
-    pub fn concurrency(mut self, prefixes: usize) -> Self {
-        self.0.many.set_concurrency(prefixes);
+    /// How many requests are on their way at a time, and how many prefixes are listed, at most. With 1, pages come one after another.
+    /// Default: the scope's.
+    pub fn concurrency(mut self, requests: usize) -> Self {
+        self.0.concurrency = Some(requests);
         self
     }
 
-    /// Whether the objects of one prefix come before those of the next, in place of as pages arrive. Default: false.
+    /// Whether the objects of one prefix come before those of the next, and in byte order (on directory buckets, in the server's), in
+    /// place of as pages arrive. Default: false.
     pub fn ordered(mut self, ordered: bool) -> Self {
-        self.0.many.set_ordered(ordered);
+        self.0.ordered = ordered;
         self
+    }
+
+    /// Only objects after this key, in byte order of UTF-8. It is relative to each prefix, as the [`key`](S3Object::key) of what is
+    /// listed, and need not exist. One that is too long, with its prefix, is [`InvalidUrl`](crate::ErrorKind::InvalidUrl).
+    ///
+    /// In place of a [`resume`](Self::resume) that was asked for before.
+    ///
+    /// ```
+    /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
+    /// let new = s3.list_recursive(["logs"]).start_after("2026-11-25T23").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn start_after(mut self, key: impl Into<String>) -> Self {
+        self.0.begin = Begin::After(key.into());
+        self
+    }
+
+    /// Goes on where another listing of the same prefixes was: what was taken there is left out, and everything else comes, in order or
+    /// as found, whatever it was there. The settings of the other one hold no more, but for its [`start_after`](Self::start_after).
+    ///
+    /// The prefixes must be those of the [`cursor`](Self::cursor), in their order. Where the server ignores `start-after`, the pages before are
+    /// read again, and what was taken is left out.
+    pub fn resume(mut self, cursor: ListCursor) -> Self {
+        self.0.begin = Begin::Cursor(cursor);
+        self
+    }
+
+    /// Where this listing is: all that has not been taken from the stream. A prefix that ended with an error is left from there on, so
+    /// that a [resumed](Self::resume) listing tries again.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) when keys came that are not in byte order, as of directory buckets.
+    pub fn cursor(&self) -> Result<ListCursor> {
+        self.0.cursor()
     }
 }
 
@@ -103,24 +209,25 @@ impl fmt::Debug for ListRecursive {
 /// [`key`](S3Object::key) end with `/`. `index()` tells which prefix asked for an item belongs to, `prefix()` its URL, and
 /// `key()` the rest.
 ///
-/// Concurrency, pages, errors and cancellation are those of a [recursive listing](ListRecursive).
+/// Each prefix is listed one page ahead of what was taken. Errors and cancellation are those of a
+/// [recursive listing](ListRecursive).
 #[must_use = "a list_paths does nothing unless it is polled or awaited"]
-pub struct ListPaths(Listings);
+pub struct ListPaths(Listed);
 
 impl ListPaths {
     pub(crate) fn new(s3: S3, prefixes: Vec<String>) -> Self {
-        Self(Listings::new(s3, Mode::NextLevel, prefixes))
+        Self(Listed::new(s3, Mode::NextLevel, prefixes))
     }
 
     /// How many prefixes are listed at a time, at most. Default: the scope's.
     pub fn concurrency(mut self, prefixes: usize) -> Self {
-        self.0.many.set_concurrency(prefixes);
+        self.0.concurrency = Some(prefixes);
         self
     }
 
     /// Whether what one prefix holds comes before what the next one holds, in place of as pages arrive. Default: false.
     pub fn ordered(mut self, ordered: bool) -> Self {
-        self.0.many.set_ordered(ordered);
+        self.0.ordered = ordered;
         self
     }
 }

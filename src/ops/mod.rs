@@ -23,6 +23,7 @@ pub use self::exists::Exists;
 pub use self::get::{Get, GetInput, GetMany};
 pub use self::info::{Info, InfoMany};
 pub use self::list::{ListPaths, ListRecursive};
+pub use self::listing::ListCursor;
 pub use self::put::{FileInput, Put, PutInput, PutMany};
 pub use self::recursive::GetRecursive;
 

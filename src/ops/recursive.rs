@@ -8,7 +8,7 @@ use futures::{Stream, StreamExt as _, TryStreamExt as _};
 
 use super::Operation;
 use super::get::{Settings, get, still_open};
-use super::listing::{Mode, in_byte_order, list};
+use super::listing::{Begin, Listings, Mode, in_byte_order};
 use super::many::{Many, collect, fan_out, numbered};
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::S3Object;
@@ -22,7 +22,7 @@ use crate::s3::S3;
 /// that was asked for has nothing after the prefix: its `key()` is its URL, and it has no `prefix()`, as in Metaflow.
 ///
 /// At most [`concurrency`](Self::concurrency) objects are under way or waiting to be taken, and as many prefixes are listed at
-/// a time, each one page ahead: a slow consumer holds back the downloads, and these the listings, and objects that are dropped
+/// a time, each one page ahead, or as [large prefixes](super::ListRecursive#large-prefixes) are: a slow consumer holds back the downloads, and these the listings, and objects that are dropped
 /// as they come leave at most so many files on disk. Downloads under way go on while nobody polls the stream.
 ///
 /// An error is an item: one of a listing ends its prefix, one of a download is that object's alone, and the stream goes on
@@ -98,7 +98,8 @@ impl Stream for GetRecursive {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let Self { s3, many, settings } = self.get_mut();
         let next = many.poll_by(cx, s3.concurrency(), |prefixes, concurrency, ordered| {
-            let objects = list(s3.clone(), Mode::RecursiveWithNamesake, prefixes, concurrency, ordered);
+            let mode = Mode::RecursiveWithNamesake;
+            let objects = Listings::new(s3.clone(), mode, prefixes, Begin::Beginning, concurrency, ordered);
             let inputs = objects.map_ok(|object| (object.index(), S3GetObject::from(object))).boxed();
             let (s3, settings) = (s3.clone(), *settings);
             fan_out(inputs, concurrency, ordered, move |index, object| get(s3.clone(), index, object, settings))

@@ -19,6 +19,8 @@ pub(crate) struct ListQuery<'a> {
     pub(crate) prefix: &'a str,
     /// Whether those with a `/` after the prefix are shown as one common prefix for each name before it.
     pub(crate) next_level: bool,
+    /// Only those after this one, in byte order; a continuation token says it too.
+    pub(crate) start_after: Option<&'a str>,
     /// A page has at most so many; `None`: as many as the service sends.
     pub(crate) max_keys: Option<u32>,
 }
@@ -44,7 +46,7 @@ pub(crate) struct ListedObject {
 
 /// The query of a page: encoded, its parameters sorted as the signature wants them.
 pub(super) fn query(list: &ListQuery<'_>, token: Option<&str>) -> String {
-    let ListQuery { prefix, next_level, max_keys } = list;
+    let ListQuery { prefix, next_level, start_after, max_keys } = list;
     let mut query = String::new();
     if let Some(token) = token {
         query.push_str("continuation-token=");
@@ -60,6 +62,10 @@ pub(super) fn query(list: &ListQuery<'_>, token: Option<&str>) -> String {
     }
     query.push_str("prefix=");
     query.push_str(&keys::encode_query(prefix));
+    if let Some(key) = start_after {
+        query.push_str("&start-after=");
+        query.push_str(&keys::encode_query(key));
+    }
     query
 }
 
@@ -229,8 +235,9 @@ mod tests {
         let below = ListQuery { prefix: "a b/+", ..all };
         assert_eq!(query(&below, None), "encoding-type=url&list-type=2&prefix=a%20b%2F%2B");
         assert_eq!(query(&all, Some("t/=")), "continuation-token=t%2F%3D&encoding-type=url&list-type=2&prefix=");
-        let next = ListQuery { prefix: "p/", next_level: true, max_keys: Some(1) };
-        let sorted = "continuation-token=t&delimiter=%2F&encoding-type=url&list-type=2&max-keys=1&prefix=p%2F";
+        let next = ListQuery { prefix: "p/", next_level: true, start_after: Some("p/é\0"), max_keys: Some(1) };
+        let sorted = "continuation-token=t&delimiter=%2F&encoding-type=url&list-type=2&max-keys=1&prefix=p%2F\
+                      &start-after=p%2F%C3%A9%00";
         assert_eq!(query(&next, Some("t")), sorted);
     }
 }

@@ -67,8 +67,14 @@ pub(crate) struct Engine {
     /// For the parts of large objects beyond each one's first, of all scopes of a client together: each has a connection, and
     /// some 2 MiB on their way to the disk.
     pub(crate) extra_parts: Arc<Semaphore>,
+    /// For the pages of listings beyond the one of each that is needed next, from when they are asked for until they are taken; of all
+    /// scopes of a client together.
+    pub(crate) extra_pages: Arc<Semaphore>,
     pub(crate) integrity: Integrity,
 }
+
+/// How many [`extra_pages`](Engine::extra_pages) a client has: each has some 250 KiB.
+pub(crate) const EXTRA_PAGES: usize = 192;
 
 /// How many [`extra_parts`](Engine::extra_parts) a client has.
 pub(crate) const EXTRA_PARTS: usize = 24;

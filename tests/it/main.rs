@@ -45,6 +45,7 @@ mod metaflow_defects;
 mod mutated;
 mod mutating_wire;
 mod pages;
+mod parallel_listing;
 mod plain_data;
 mod real_server;
 mod recursive;

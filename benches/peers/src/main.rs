@@ -6,6 +6,7 @@ mod bounded;
 mod checksums;
 mod clients;
 mod content;
+mod flat;
 mod footprint;
 mod items;
 mod process;
@@ -129,6 +130,14 @@ enum Command {
         #[arg(long)]
         get: bool,
     },
+    /// The listing of one flat prefix: one page after another, as found, and in order.
+    ListFlat {
+        #[arg(long, default_value_t = 1_000_000)]
+        objects: u64,
+        /// Of the server, until it answers.
+        #[arg(long, default_value_t = 20)]
+        latency_ms: u64,
+    },
     /// The server of the tests, for a load generator: unsigned requests are allowed, one object of 1 KiB, until stdin ends.
     Serve,
     /// What the processes that this one starts do.
@@ -151,7 +160,10 @@ fn main() -> Result<()> {
         Command::Paces { first, then } => bounded::paces(first, then),
         Command::LongRun { operations } => bounded::long_run(operations),
         Command::ManyItems { items, get } => items::many_items(items, get),
+        Command::ListFlat { objects, latency_ms } => flat::compare(objects, Duration::from_millis(latency_ms)),
         Command::Serve => process::run(server::serve_anyone()),
+        Command::Role { role: Role::FlatServer } => process::answer(flat::serve),
+        Command::Role { role: Role::ListFlat } => process::answer(flat::list),
         Command::Role { role: Role::Server } => process::answer(server::serve),
         Command::Role { role: Role::SlowServer } => process::answer(server::serve_slowly),
         Command::Role { role: Role::Budgets } => process::answer(bounded::keep_budgets),

@@ -66,7 +66,7 @@ pub(crate) async fn serve_slowly((size, latency, bytes_per_second): (u64, Durati
     until_told(&server).await
 }
 
-async fn until_told(server: &S3Server) -> Result<()> {
+pub(crate) async fn until_told(server: &S3Server) -> Result<()> {
     print(&Target {
         endpoint: server.endpoint().to_owned(),
         bucket: BUCKET.to_owned(),

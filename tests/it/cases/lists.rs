@@ -135,3 +135,22 @@ pub(crate) async fn a_missing_bucket_is_an_error_of_every_listing_and_question(p
     let indices: Vec<_> = outcomes.iter().map(|outcome| outcome.as_ref().unwrap_err().index()).collect();
     assert_eq!(indices, [Some(0), Some(1)]);
 }
+
+pub(crate) async fn a_large_prefix_is_listed_in_order_from_any_key_and_gone_on_with(place: &Place) {
+    let keys: Vec<String> = (0..2300).map(|number| format!("large/{number:05}")).collect();
+    place.s3.put_many(keys.iter().map(|key| (key.as_str(), ""))).await.unwrap();
+    let names: Vec<&str> = keys.iter().map(|key| &key["large/".len()..]).collect();
+    let ordered: Vec<S3Object> = place.s3.list_recursive(["large"]).ordered(true).try_collect().await.unwrap();
+    assert!(ordered.iter().map(S3Object::key).eq(names.iter().copied()));
+    let after = place.s3.list_recursive(["large"]).start_after("00999").await.unwrap();
+    assert!(after.iter().map(S3Object::key).eq(names[1000..].iter().copied()));
+
+    let mut listing = place.s3.list_recursive(["large"]);
+    let mut taken = Vec::new();
+    for _ in 0..1234 {
+        taken.push(listing.try_next().await.unwrap().unwrap());
+    }
+    taken.extend(place.s3.list_recursive(["large"]).resume(listing.cursor().unwrap()).await.unwrap());
+    taken.sort_by(|one, other| one.key().cmp(other.key()));
+    assert!(taken.iter().map(S3Object::key).eq(names));
+}
