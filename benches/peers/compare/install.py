@@ -12,7 +12,7 @@ DEBIAN = {"nginx": "nginx-light", "curl": "curl", "openssl": "openssl"}
 LUA = pathlib.Path("/usr/lib/nginx/modules/ngx_http_lua_module.so")
 
 
-def what_is_missing(peers):
+def what_is_missing(peers, no_build):
     """The places that commands of clients are made of."""
     debian([*DEBIAN.values(), "libnginx-mod-http-lua"] if not LUA.exists() else
            [package for program, package in DEBIAN.items() if not shutil.which(program)])  # fmt: skip
@@ -20,7 +20,11 @@ def what_is_missing(peers):
     if any(peer.python for peer in peers):
         python = environment()
     packages = ["tools", *dict.fromkeys(peer.package for peer in peers if peer.package)]
-    return {"bin": build(packages), "clients": str(CLIENTS), "python": str(python)}
+    if not no_build:
+        build(packages)
+    target = os.environ.get("CARGO_TARGET_DIR")
+    programs = (pathlib.Path(target).absolute() if target else CLIENTS / "target") / "release"
+    return {"bin": str(programs), "clients": str(CLIENTS), "python": str(python)}
 
 
 def debian(packages):
@@ -50,8 +54,7 @@ def environment():
 
 
 def build(packages):
-    """Each alone, so that its dependencies have the features that it asked for. The directory of the programs."""
+    """Each alone, so that its dependencies have the features that it asked for and no others."""
     for package in packages:
-        subprocess.run(["cargo", "build", "--locked", "--release", "--quiet", "--package", package], check=True, cwd=CLIENTS)
-    target = os.environ.get("CARGO_TARGET_DIR")
-    return pathlib.Path(target).absolute() / "release" if target else CLIENTS / "target" / "release"
+        command = ["cargo", "build", "--locked", "--release", "--quiet", "--package", package]
+        subprocess.run(command, check=True, cwd=CLIENTS)

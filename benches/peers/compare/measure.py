@@ -56,7 +56,7 @@ class Runner:
             "HOME": str(self.scratch),
         }
         if row.server == "tls":
-            environment["AWS_CA_BUNDLE"] = str(self.server.ca)
+            environment["AWS_CA_BUNDLE"] = environment["SSL_CERT_FILE"] = str(self.server.ca)
         return environment
 
     def fresh(self, row):

@@ -49,12 +49,15 @@ class Row:
     size: int = 0
     # "plain", "tls", "slow", or the name of a server of servers.py.
     server: str = "plain"
-    # With --quick.
+    # With --quick, and of clients that do only a few.
     few: int | None = None
 
     @property
     def puts(self):
         return self.op == "put"
+
+    def of(self, peer):
+        return dataclasses.replace(self, count=self.few) if peer.few and self.few else self
 
     def with_data(self, sizes, quick):
         """The row with numbers that fit its data."""
@@ -74,7 +77,7 @@ ROWS = [
     Row("put-medium", "PUT 200 × 1 MiB from files", "put", 16, "medium", count=200, size=MIB),
     Row("put-large", "PUT 1 × 1 GiB from a file", "put", 8, "gigabyte", size=GIB),
     Row("list", "LIST 50,000 keys, pages of 1,000", "list", 1, count=LISTED),
-    Row("threes", "batches of 3 GETs of 1 KiB, one after another", "threes", 3, "small", count=1_000, size=KIB, few=20),
+    Row("threes", "batches of 3 GETs of 1 KiB, one after another", "threes", 3, "small", count=1_000, size=KIB, few=10),
     Row("head", "HEAD 10,000 objects", "head", 64, "small", size=KIB),
     Row("ranges", "GET 20,000 ranges of 4 KiB of 1 GiB into files", "ranges", 64, "gigabyte", count=20_000, size=4 * KIB),
     Row("get-mixed", "GET 400 × 1 KiB to 64 MiB into files", "get", 16, "mixed"),

@@ -58,7 +58,7 @@ class Server:
         with open(self.prefix / "checksums", "w") as checksums:
             for name in sorted(self.sizes):
                 sizes = (rows.QUICK if quick else rows.DATA)[name]
-                command = [tools / "make-data", self.objects(name), *(f"{count}x{size}" for count, size in sizes)]
+                command = [f"{tools}/make-data", self.objects(name), *(f"{count}x{size}" for count, size in sizes)]
                 made = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
                 for line in made.splitlines():
                     checksums.write(f"/{BUCKET}/{name}/{line}\n")

@@ -1,5 +1,6 @@
 """Whether a client did what it was asked: bytes of what it has left."""
 
+import fnmatch
 import itertools
 import os
 
@@ -91,8 +92,12 @@ def sizes_of(runner, peer, row, sizes):
             raise Failed(f"{len(os.listdir(directory))} objects in place of {expected}")
     elif row.op in ("get", "ranges") and peer.keeps:
         expected = row.count * row.size or sum(sizes)
-        # What begins with a dot is of the client's own: s3flow's lock of its directory.
-        files = (os.path.join(at, name) for at, _, names in os.walk(runner.out) for name in names if name[0] != ".")
+        files = (
+            os.path.join(at, name)
+            for at, _, names in os.walk(runner.out)
+            for name in names
+            if not fnmatch.fnmatch(name, peer.beside)
+        )
         found = sum(os.path.getsize(file) for file in files)
         if found != expected:
             raise Failed(f"{found} bytes in files in place of {expected}")

@@ -2,7 +2,7 @@
 
 local M = {}
 
-local REGION_XML = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
+local NAMESPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
 -- Of an upload in parts, by its form: no client takes it for a digest of the bytes.
 local ETAG = '"9b2cf535f27731c974343645a3985328-1"'
 local DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -53,9 +53,9 @@ function M.route()
     end
 end
 
--- As S3: when it is asked for, of whole objects, and not of ranges.
+-- As S3: when it is asked for, of whole objects, and not of ranges, whose status is still 200 here.
 function M.checksum()
-    if ngx.status == 200 and ngx.var.http_x_amz_checksum_mode == "ENABLED" then
+    if ngx.status == 200 and ngx.var.http_x_amz_checksum_mode == "ENABLED" and not ngx.var.http_range then
         local checksum = checksums[ngx.var.uri]
         if checksum then
             ngx.header["x-amz-checksum-crc64nvme"] = checksum
@@ -83,15 +83,17 @@ end
 function M.begin()
     ngx.req.discard_body()
     local bucket, key = ngx.unescape_uri(ngx.var.request_uri):match("^/([^/?]+)/([^?]+)")
-    answer(DECLARATION .. ("<InitiateMultipartUploadResult %s><Bucket>%s</Bucket><Key>%s</Key><UploadId>upload</UploadId></InitiateMultipartUploadResult>")
-        :format(REGION_XML, bucket, key))
+    local xml = "<InitiateMultipartUploadResult %s><Bucket>%s</Bucket><Key>%s</Key><UploadId>upload</UploadId>"
+        .. "</InitiateMultipartUploadResult>"
+    answer(DECLARATION .. xml:format(NAMESPACE, bucket, key))
 end
 
 function M.complete()
     ngx.req.discard_body()
     local bucket, key = ngx.unescape_uri(ngx.var.request_uri):match("^/([^/?]+)/([^?]+)")
-    answer(DECLARATION .. ("<CompleteMultipartUploadResult %s><Location>http://localhost/%s/%s</Location><Bucket>%s</Bucket><Key>%s</Key><ETag>&quot;%s&quot;</ETag></CompleteMultipartUploadResult>")
-        :format(REGION_XML, bucket, key, bucket, key, ETAG:sub(2, -2)))
+    local xml = "<CompleteMultipartUploadResult %s><Location>http://localhost/%s/%s</Location><Bucket>%s</Bucket>"
+        .. "<Key>%s</Key><ETag>&quot;%s&quot;</ETag></CompleteMultipartUploadResult>"
+    answer(DECLARATION .. xml:format(NAMESPACE, bucket, key, bucket, key, ETAG:sub(2, -2)))
 end
 
 -- How many keys are before or at this one.
@@ -119,7 +121,7 @@ function M.list()
     if not ("list/"):find(prefix, 1, true) then from, to = 0, 0 end
     local truncated = to > 0 and to < #keys
     answer(table.concat({
-        DECLARATION, "<ListBucketResult ", REGION_XML, "><Name>bench</Name><Prefix>", prefix, "</Prefix><KeyCount>", to - from,
+        DECLARATION, "<ListBucketResult ", NAMESPACE, "><Name>bench</Name><Prefix>", prefix, "</Prefix><KeyCount>", to - from,
         "</KeyCount><MaxKeys>1000</MaxKeys>", url and "<EncodingType>url</EncodingType>" or "",
         "<IsTruncated>", tostring(truncated), "</IsTruncated>",
         truncated and ("<NextContinuationToken>" .. to .. "</NextContinuationToken>") or "",

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Instant;
 
-pub type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
+pub type Error = Box<dyn std::error::Error + Send + Sync>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Op {
@@ -49,7 +50,6 @@ pub struct Job {
     pub directory: PathBuf,
     /// Whether this run is checked: downloads have to be `directory/{index:08}` in its end, and listed keys are written down.
     pub verify: bool,
-    pub ca: Option<PathBuf>,
     pub region: String,
     pub access_key_id: String,
     pub secret_access_key: String,
@@ -67,7 +67,6 @@ impl Job {
             concurrency: variable("BENCH_CONCURRENCY")?.parse()?,
             directory: variable("BENCH_DIR")?.into(),
             verify: variable("BENCH_VERIFY")? == "1",
-            ca: std::env::var_os("AWS_CA_BUNDLE").map(PathBuf::from),
             region: variable("AWS_REGION")?,
             access_key_id: variable("AWS_ACCESS_KEY_ID")?,
             secret_access_key: variable("AWS_SECRET_ACCESS_KEY")?,

@@ -4,12 +4,12 @@
 use std::io::SeekFrom;
 use std::time::Instant;
 
-use common::{First, Job, Op, Result, print_batches};
+use common::{Error, First, Job, Op, Result, print_batches};
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::buffered::BufWriter;
 use object_store::path::Path;
-use object_store::{Certificate, ClientOptions, ObjectStore as _, ObjectStoreExt as _};
+use object_store::{ObjectStore as _, ObjectStoreExt as _};
 use tokio::fs::File;
 use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _};
 
@@ -20,12 +20,8 @@ fn main() -> Result<()> {
 }
 
 async fn work(job: Job) -> Result<()> {
-    let mut options = ClientOptions::new().with_allow_http(true);
-    if let Some(ca) = &job.ca {
-        options = options.with_root_certificate(Certificate::from_pem(&std::fs::read(ca)?)?);
-    }
     let store = AmazonS3Builder::new()
-        .with_client_options(options)
+        .with_allow_http(true)
         .with_endpoint(&job.endpoint)
         .with_region(&job.region)
         .with_bucket_name(&job.bucket)
@@ -67,7 +63,7 @@ async fn get(job: &Job, store: &AmazonS3) -> Result<()> {
                 }
                 file.flush().await?;
             }
-            Result::Ok(())
+            Ok::<_, Error>(())
         })
         .buffer_unordered(job.concurrency);
     let mut count = 0;
@@ -91,7 +87,7 @@ async fn get_large(job: &Job, store: &AmazonS3) -> Result<()> {
             let mut file = File::options().write(true).open(job.file(0)).await?;
             file.seek(SeekFrom::Start(from)).await?;
             file.write_all(&bytes).await?;
-            Result::Ok(file.flush().await?)
+            Ok::<_, Error>(file.flush().await?)
         })
         .buffer_unordered(job.concurrency)
         .try_collect()
@@ -106,7 +102,7 @@ async fn ranges(job: &Job, store: &AmazonS3) -> Result<()> {
             let from = job.offset(index);
             let bytes = store.get_range(&key, from..from + job.size).await?;
             job.check_size(bytes.len() as u64)?;
-            Result::Ok(tokio::fs::write(job.file(index), bytes).await?)
+            Ok::<_, Error>(tokio::fs::write(job.file(index), bytes).await?)
         })
         .buffer_unordered(job.concurrency);
     while done.try_next().await?.is_some() {
@@ -121,7 +117,7 @@ async fn put(job: &Job, store: &AmazonS3) -> Result<()> {
         .map(async |index| {
             let bytes = tokio::fs::read(job.file(index)).await?;
             store.put(&path(job, index)?, bytes.into()).await?;
-            Result::Ok(())
+            Ok::<_, Error>(())
         })
         .buffer_unordered(job.concurrency)
         .try_collect()
@@ -169,7 +165,7 @@ async fn threes(job: &Job, store: &AmazonS3) -> Result<()> {
         futures::future::try_join_all(job.three(batch).map(async |index| {
             let bytes = store.get(&path(job, index)?).await?.bytes().await?;
             job.check_size(bytes.len() as u64)?;
-            Result::Ok(tokio::fs::write(job.file(index), bytes).await?)
+            Ok::<_, Error>(tokio::fs::write(job.file(index), bytes).await?)
         }))
         .await?;
         batches.push(start.elapsed().as_secs_f64());

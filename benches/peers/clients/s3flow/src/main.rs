@@ -19,14 +19,11 @@ fn main() -> Result<()> {
 }
 
 async fn work(job: Job, drops: bool) -> Result<()> {
-    let mut client = Client::builder()
+    let client = Client::builder()
         .endpoint(&job.endpoint)
         .region(&job.region)
         .credentials(Credentials::new(&job.access_key_id, &job.secret_access_key))
         .tmproot(&job.directory);
-    if let Some(ca) = &job.ca {
-        client = client.ca_certificate(std::fs::read(ca)?);
-    }
     let root = format!("s3://{}/{}", job.bucket, job.prefix);
     let s3 = client.build()?.s3().s3root(root).concurrency(job.concurrency).build()?;
     match job.op {
