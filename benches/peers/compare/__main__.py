@@ -2,13 +2,15 @@
 
 import argparse
 import contextlib
+import dataclasses
 import pathlib
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 
-from . import install, report, rows, verify
+from . import install, report, rows, services, verify
 from .measure import Failed, Runner
 from .peers import PEERS
 from .server import Server
@@ -17,6 +19,8 @@ from .server import Server
 def arguments():
     parser = argparse.ArgumentParser(prog="benches/peers/run.sh", description=__doc__)
     parser.add_argument("--rows", default="all", help="names with commas, or all; --list shows them")
+    parser.add_argument("--servers", default="", metavar="NAMES",
+                        help=f"real servers for the rows of listings: {', '.join(services.NAMES)}, with commas")  # fmt: skip
     parser.add_argument("--peers", default="all", help="names with commas, or all")
     parser.add_argument("--repeat", type=int, default=5, help="runs of each that count; %(default)s")
     parser.add_argument("--quick", action="store_true", help="few and small objects, to see whether it works")
@@ -28,7 +32,11 @@ def arguments():
     parser.add_argument("--serve", action="store_true",
                         help="only start the server, and tell how to run the first of the clients on the first of the rows")  # fmt: skip
     chosen = parser.parse_args()
-    chosen.rows = pick(parser, "row", chosen.rows, rows.ROWS)
+    chosen.servers = [name for name in chosen.servers.split(",") if name]
+    if set(chosen.servers) - set(services.NAMES):
+        parser.error(f"there are the servers {', '.join(services.NAMES)}")
+    known = [row for row in rows.ROWS if not row.service or row.server in chosen.servers]
+    chosen.rows = pick(parser, "row", chosen.rows, known)
     chosen.peers = pick(parser, "peer", chosen.peers, PEERS)
     if chosen.repeat < 1:
         parser.error("--repeat has to be 1 at least")
@@ -84,10 +92,26 @@ def compare(runner, chosen):
     failed = False
     for row in chosen_rows:
         print(f"{row.name}: {row.title}", flush=True)
-        failed |= not run_row(runner, row, chosen, results)
+        with at_service(runner, row, chosen):
+            failed |= not run_row(runner, row, chosen, results)
     print(f"\n{results.markdown(chosen_rows)}")
     if failed:
         sys.exit("something failed; see above")
+
+
+@contextlib.contextmanager
+def at_service(runner, row, chosen):
+    """With the real server of a row, if it has one, and the keys that are listed there."""
+    if not row.service:
+        yield
+        return
+    with services.running(row.server) as service:
+        runner.services[row.server] = service
+        sizes = runner.server.sizes[row.data]
+        fill = dataclasses.replace(row.with_data(sizes, chosen.quick), name="list", op="put", concurrency=16)
+        runner.run(PEERS[0], fill)
+        yield
+    del runner.services[row.server]
 
 
 def run_row(runner, row, chosen, results):
@@ -147,11 +171,14 @@ def serve(runner, chosen):
     row = row.with_data(sizes, chosen.quick)
     runner.fresh(row)
     environment = runner.environment(row, verify=False)
+    command = runner.command(peer)
+    if peer.prepares:
+        subprocess.run([*command, "prepare"], env=environment, check=True)
+        command.append("run")
     path = runner.server.prefix / "environment"
     names = [name for name in environment if name.startswith(("BENCH_", "AWS_", "TMPDIR"))]
     path.write_text("".join(f"export {name}='{environment[name]}'\n" for name in names))
-    command = " ".join(runner.command(peer))
-    print(f"{row.name}: {row.title}\n  (. {path}; rm -rf $BENCH_SCRATCH/../out/*; {command})\nuntil Ctrl-C", flush=True)
+    print(f"{row.name}: {row.title}\n  (. {path}; rm -rf $BENCH_SCRATCH/../out/*; {' '.join(command)})\nuntil Ctrl-C", flush=True)
     with contextlib.suppress(KeyboardInterrupt):
         signal.pause()
 

@@ -8,6 +8,7 @@ import subprocess
 import threading
 
 from . import server as servers
+from . import services
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -26,6 +27,8 @@ class Runner:
         self.seconds = seconds
         self.out = server.prefix / "out"
         self.scratch = server.prefix / "scratch"
+        # Those of services.py that run, by their names.
+        self.services = {}
 
     def command(self, peer):
         return [word.format(**self.places) for word in peer.command]
@@ -34,11 +37,18 @@ class Runner:
         """The contract; see clients/README.md."""
         names = {*PROXIES, *(name.lower() for name in PROXIES)}
         inherited = {k: v for k, v in os.environ.items() if k not in names and not k.startswith(("AWS_", "METAFLOW_"))}
+        service = self.services.get(row.server) or services.Service(
+            self.server.endpoint(row.server),
+            servers.BUCKET,
+            "AKIAIOSFODNN7EXAMPLE",
+            "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+            "us-east-1",
+        )
         environment = {
             **inherited,
             "BENCH_OP": row.op,
-            "BENCH_ENDPOINT": self.server.endpoint(row.server),
-            "BENCH_BUCKET": servers.BUCKET,
+            "BENCH_ENDPOINT": service.endpoint,
+            "BENCH_BUCKET": service.bucket,
             "BENCH_PREFIX": prefix_of(row),
             "BENCH_COUNT": str(row.count),
             "BENCH_SIZE": str(row.size),
@@ -47,10 +57,10 @@ class Runner:
             "BENCH_SCRATCH": str(self.scratch),
             "BENCH_VERIFY": "1" if verify else "0",
             "BENCH_PYTHON": self.places["python"],
-            "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
-            "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
-            "AWS_REGION": "us-east-1",
-            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": service.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": service.secret_access_key,
+            "AWS_REGION": service.region,
+            "AWS_DEFAULT_REGION": service.region,
             "AWS_EC2_METADATA_DISABLED": "true",
             "TMPDIR": str(self.scratch),
             "HOME": str(self.scratch),
@@ -98,7 +108,8 @@ class Runner:
             text = log.read_text(errors="replace").strip() or said.read_text(errors="replace").strip()
             raise Failed("\n".join(text.splitlines()[-8:]) or f"status {launched.returncode}")
         measured = json.loads(report.read_text())
-        measured["requests"] = requests
+        # Services do not tell.
+        measured["requests"] = None if row.service else requests
         measured["cpu"] = measured["user"] + measured["system"]
         measured["rss"] = max(measured["rss"], memory.peak)
         for line in said.read_text(errors="replace").splitlines():
@@ -108,9 +119,11 @@ class Runner:
 
 
 def prefix_of(row):
-    if row.puts:
+    if row.op == "list":
+        return "list/"
+    if row.puts or not row.data:
         return f"{row.name}/"
-    return f"{row.data}/" if row.data else "list/"
+    return f"{row.data}/"
 
 
 def session(leader):

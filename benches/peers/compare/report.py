@@ -26,8 +26,12 @@ def spread(runs, name, digits=2):
 def line(runs):
     return (
         f"wall {spread(runs, 'wall')} s, CPU {spread(runs, 'cpu')} s, "
-        f"RSS {middle(runs, 'rss') / MIB:.1f} MiB, {middle(runs, 'requests'):.0f} requests, {len(runs)} runs"
+        f"RSS {middle(runs, 'rss') / MIB:.1f} MiB, {requests(runs)} requests, {len(runs)} runs"
     )
+
+
+def requests(runs, _=None):
+    return "–" if runs[0]["requests"] is None else f"{middle(runs, 'requests'):.0f}"
 
 
 class Results:
@@ -62,7 +66,9 @@ class Results:
         parts.append(overview(measured, seconds, "wall / CPU time of the client, seconds; medians", ratios))
         working = {name: row for name, row in measured.items() if name != "idle"}
         parts.append(overview(working, lambda runs, name: above(runs, idle.get(name)), "peak RSS above idle, MiB; medians"))
-        parts.append(overview(working, lambda runs, _: f"{middle(runs, 'requests'):.0f}", "requests that the server saw"))
+        parts.append(overview(working, requests, "requests that the server saw"))
+        batches = {name: row for name, row in working.items() if any("first" in runs[0] for runs in row["runs"].values())}
+        parts.append(overview(batches, first, "time until the first object of the batch was there, ms; medians"))
         for name, row in measured.items():
             quick = " (--quick: of few and small objects)" if row["quick"] else ""
             parts.append(f"### {row['title']}{quick}\n\n`{name}`, {row['date']}\n")
@@ -91,6 +97,10 @@ def seconds(runs, _):
 
 def above(runs, idle):
     return f"{(middle(runs, 'rss') - middle(idle, 'rss')) / MIB:.0f}" if idle else "–"
+
+
+def first(runs, _):
+    return f"{middle(runs, 'first') * 1e3:.0f}" if "first" in runs[0] else "–"
 
 
 def ratios(runs):
@@ -133,7 +143,7 @@ def detail(row, idle):
             f"{middle(runs, 'user'):.2f}",
             f"{middle(runs, 'rss') / MIB:.1f}",
             above(runs, idle.get(name)),
-            f"{middle(runs, 'requests'):.0f}",
+            requests(runs),
             str(len(runs)),
             extra(runs),
         ]

@@ -4,6 +4,8 @@ import dataclasses
 import math
 import random
 
+from . import services
+
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 LISTED = 50_000
 
@@ -47,7 +49,7 @@ class Row:
     count: int | None = None
     # Bytes of each, of each range; 0 where they differ.
     size: int = 0
-    # "plain", "tls", "slow", or the name of a server of servers.py.
+    # "plain", "tls", "slow" are nginx's ports; else one of services.py.
     server: str = "plain"
     # With --quick, and of clients that do only a few.
     few: int | None = None
@@ -56,13 +58,19 @@ class Row:
     def puts(self):
         return self.op == "put"
 
+    @property
+    def service(self):
+        return self.server in services.NAMES
+
     def of(self, peer):
         return dataclasses.replace(self, count=self.few) if peer.few and self.few else self
 
     def with_data(self, sizes, quick):
         """The row with numbers that fit its data."""
         count = len(sizes) if self.count is None else self.count
-        if quick and self.op != "list":
+        if self.service:
+            count = min(count, len(sizes))
+        elif quick and self.op != "list":
             count = min(count, len(sizes) if self.puts else self.few or 200)
         size = sizes[0] if self.op in ("get", "put") and self.size else self.size
         return dataclasses.replace(self, count=count, size=size)
@@ -87,4 +95,8 @@ ROWS = [
     Row("put-small-slow-256", "PUT 5,000 × 1 KiB, 20 ms later, 256 at a time", "put", 256, "small", count=5_000, size=KIB, server="slow"),
     Row("get-small-tls", "GET 10,000 × 1 KiB over TLS", "get", 64, "small", size=KIB, server="tls"),
     Row("get-medium-tls", "GET 500 × 1 MiB over TLS", "get", 16, "medium", size=MIB, server="tls"),
+    *(
+        Row(f"list-{service}", f"LIST 5,000 keys on {service}", "list", 1, "small", count=5_000, server=service)
+        for service in services.NAMES
+    ),
 ]

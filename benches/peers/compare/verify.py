@@ -80,7 +80,8 @@ def bytes_of(runner, row):
                 raise Failed(f"{name} was stored with other bytes")
     elif row.op == "list":
         # A key cannot have a line feed here.
-        if sorted((runner.out / "keys").read_text().split("\n")) != servers.listed_keys():
+        expected = [f"list/{name}" for name in names] if row.service else servers.listed_keys()
+        if sorted((runner.out / "keys").read_text().split("\n")) != expected:
             raise Failed("other keys were listed")
 
 

@@ -135,7 +135,8 @@ async fn put_large(job: &Job, client: &Client) -> Result<()> {
         .map(async |(from, number)| {
             let length = Length::Exact(PART.min(size - from));
             let body = ByteStream::read_from().path(job.file(0)).offset(from).length(length).build().await?;
-            let request = client.upload_part().bucket(&job.bucket).key(&key).upload_id(id).part_number(number).body(body);
+            let request =
+                client.upload_part().bucket(&job.bucket).key(&key).upload_id(id).part_number(number).body(body);
             let etag = request.send().await?.e_tag.ok_or("no ETag")?;
             Ok::<_, Error>(CompletedPart::builder().part_number(number).e_tag(etag).build())
         })

@@ -34,7 +34,8 @@ async fn work(job: Job, drops: bool) -> Result<()> {
         }
         Op::Ranges => {
             let length = job.size.try_into()?;
-            let ranges = (0..job.count).map(|index| S3GetObject::new(job.name(0)).offset(job.offset(index)).length(length));
+            let ranges =
+                (0..job.count).map(|index| S3GetObject::new(job.name(0)).offset(job.offset(index)).length(length));
             get(&job, &s3, ranges, drops).await?;
         }
         Op::Put => {
