@@ -55,13 +55,13 @@ class Server:
     def _make_data(self, tools, quick):
         """The objects, the keys that are listed, and the certificates."""
         (self.prefix / "keys").write_text("".join(f"{key}\n" for key in listed_keys()))
-        with open(self.prefix / "checksums", "w") as checksums:
+        with open(self.prefix / "objects.list", "w") as objects:
             for name in sorted(self.sizes):
                 sizes = (rows.QUICK if quick else rows.DATA)[name]
                 command = [f"{tools}/make-data", self.objects(name), *(f"{count}x{size}" for count, size in sizes)]
                 made = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
                 for line in made.splitlines():
-                    checksums.write(f"/{BUCKET}/{name}/{line}\n")
+                    objects.write(f"/{BUCKET}/{name}/{line}\n")
         self._make_certificates()
 
     def _make_certificates(self):

@@ -7,7 +7,8 @@ local NAMESPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
 local ETAG = '"9b2cf535f27731c974343645a3985328-1"'
 local DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
-local checksums = {}
+-- Of objects, by their paths.
+local checksums, etags = {}, {}
 -- In the order of S3, by bytes; entries are the XML of each, with the key as it is and URL-encoded.
 local keys, entries, encoded = {}, {}, {}
 
@@ -15,11 +16,11 @@ local function escape(key)
     return (key:gsub("[^%w%-_.~*/ ]", function(c) return ("%%%02X"):format(c:byte()) end):gsub(" ", "+"))
 end
 
--- At the start, for all workers: "checksums" has lines of a path and a CRC64NVME, "keys" the keys that are listed, sorted.
+-- At the start, for all workers: "objects.list" has lines of a path, a CRC64NVME and an MD5, "keys" the keys that are listed, sorted.
 function M.load(prefix)
-    for line in io.lines(prefix .. "/checksums") do
-        local path, checksum = line:match("^(%S+) (%S+)$")
-        checksums[path] = checksum
+    for line in io.lines(prefix .. "/objects.list") do
+        local path, checksum, md5 = line:match("^(%S+) (%S+) (%S+)$")
+        checksums[path], etags[path] = checksum, '"' .. md5 .. '"'
     end
     local entry = "<Contents><Key>%s</Key><LastModified>2026-11-01T09:30:00.000Z</LastModified>"
         .. "<ETag>&quot;%s&quot;</ETag><Size>%d</Size><StorageClass>STANDARD</StorageClass></Contents>"
@@ -37,6 +38,14 @@ function M.route()
         if arguments and arguments:find("list-type=2", 1, true) then
             return ngx.exec("/list", arguments)
         end
+        -- nginx would compare with an ETag of its own.
+        local wanted = ngx.var.http_if_match
+        if wanted then
+            if wanted ~= etags[ngx.var.uri] then
+                return ngx.exit(412)
+            end
+            ngx.req.clear_header("If-Match")
+        end
     elseif method == "PUT" then
         local part = arguments and arguments:match("partNumber=(%d+)")
         if part then
@@ -53,14 +62,17 @@ function M.route()
     end
 end
 
--- As S3: when it is asked for, of whole objects, and not of ranges, whose status is still 200 here.
-function M.checksum()
-    if ngx.status == 200 and ngx.var.http_x_amz_checksum_mode == "ENABLED" and not ngx.var.http_range then
-        local checksum = checksums[ngx.var.uri]
-        if checksum then
-            ngx.header["x-amz-checksum-crc64nvme"] = checksum
-            ngx.header["x-amz-checksum-type"] = "FULL_OBJECT"
-        end
+-- As S3: an ETag that is the MD5, for one with a dash tells of parts; the checksum when it is asked for, of whole objects and not
+-- of ranges, whose status is still 200 here.
+function M.found()
+    if ngx.status ~= 200 then
+        return
+    end
+    local path = ngx.var.uri
+    ngx.header["ETag"] = etags[path]
+    if ngx.var.http_x_amz_checksum_mode == "ENABLED" and not ngx.var.http_range then
+        ngx.header["x-amz-checksum-crc64nvme"] = checksums[path]
+        ngx.header["x-amz-checksum-type"] = "FULL_OBJECT"
     end
 end
 

@@ -85,6 +85,10 @@ async fn get(job: &Job, s3: &S3, wanted: impl Iterator<Item = S3GetObject>, drop
         job.check_size(object.range_info().ok_or("no size")?.request_length)?;
         count += 1;
         if job.verify {
+            // Nothing of what is promised is left out.
+            if job.op == Op::Get && object.verified().is_none() {
+                return Err(format!("{} was not compared with its checksum", object.key()).into());
+            }
             let file = job.file(object.index() as u64);
             object.persist(file).await?;
         } else if !drops {

@@ -1,7 +1,7 @@
 //! Makes objects with seeded random bytes: `make-data DIRECTORY SIZE...`, files `00000000`, `00000001` and so on.
 //!
-//! A size is a number of bytes, or `COUNTxBYTES`. Prints for each file its name and its CRC64NVME as S3 writes it in
-//! `x-amz-checksum-crc64nvme`.
+//! A size is a number of bytes, or `COUNTxBYTES`. Prints for each file its name, its CRC64NVME as S3 writes it in
+//! `x-amz-checksum-crc64nvme`, and its MD5 in hexadecimal, S3's ETag of what was stored by one request.
 
 use std::error::Error;
 use std::fs::File;
@@ -11,6 +11,7 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use crc_fast::{CrcAlgorithm, Digest};
+use md5::{Digest as _, Md5};
 
 const PIECE: usize = 1 << 20;
 
@@ -25,8 +26,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         let size = size.parse()?;
         for _ in 0..count.parse::<u64>()? {
             let name = format!("{index:08}");
-            let checksum = write(&Path::new(&directory).join(&name), index, size)?;
-            writeln!(lines, "{name} {}", STANDARD.encode(checksum.to_be_bytes()))?;
+            let (crc, md5) = write(&Path::new(&directory).join(&name), index, size)?;
+            writeln!(lines, "{name} {} {md5}", STANDARD.encode(crc.to_be_bytes()))?;
             index += 1;
         }
     }
@@ -34,9 +35,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// The seed is the index, so no two objects have the same bytes, nor two pieces of one.
-fn write(path: &Path, seed: u64, size: u64) -> Result<u64, Box<dyn Error>> {
+fn write(path: &Path, seed: u64, size: u64) -> Result<(u64, String), Box<dyn Error>> {
     let mut random = fastrand::Rng::with_seed(seed);
-    let mut digest = Digest::new(CrcAlgorithm::Crc64Nvme);
+    let mut crc = Digest::new(CrcAlgorithm::Crc64Nvme);
+    let mut md5 = Md5::new();
     let mut file = File::create(path)?;
     let mut piece = vec![0; PIECE];
     let mut left = size;
@@ -44,9 +46,10 @@ fn write(path: &Path, seed: u64, size: u64) -> Result<u64, Box<dyn Error>> {
         let length = left.min(PIECE as u64);
         let piece = &mut piece[..length as usize];
         random.fill(piece);
-        digest.update(piece);
+        crc.update(piece);
+        md5.update(&*piece);
         file.write_all(piece)?;
         left -= length;
     }
-    Ok(digest.finalize())
+    Ok((crc.finalize(), md5.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
 }
