@@ -1,0 +1,1 @@
+"""s3flow beside its peers; see ../run.sh."""
