@@ -144,7 +144,11 @@ impl Pool {
                     let lease = Lease { connection, pool: Arc::downgrade(&self.0), address };
                     let mut answer = answer.map(|body| Answer::new(body, lease));
                     if answer.body().is_end_stream() {
-                        poll_fn(|cx| Poll::Ready(answer.body_mut().end(cx))).await;
+                        poll_fn(|cx| {
+                            answer.body_mut().end(cx);
+                            Poll::Ready(())
+                        })
+                        .await;
                     }
                     return Ok(answer);
                 }
