@@ -122,7 +122,7 @@ fn tagging(document: &[u8]) -> Result<String, Failure> {
     xml::read(document, |depth, tag| {
         match (depth, tag) {
             (0, Tag::Open(root)) if root != b"Tagging" => return Err("a document that is not a set of tags"),
-            (3, Tag::Close(b"Key", text)) => name = text,
+            (3, Tag::Close(b"Key", text)) => name = text.into_owned(),
             (3, Tag::Close(b"Value", text)) => {
                 tags.push(format!("{}={}", keys::encode_query(&name), keys::encode_query(&text)));
             }

@@ -153,13 +153,13 @@ fn read(document: &[u8], headers: &HeaderMap) -> Result<HashMap<String, Result<D
         match (depth, tag) {
             (0, Tag::Open(root)) if root != b"DeleteResult" => return Err("a document that is not a DeleteResult"),
             (1, Tag::Open(_)) => entry = Entry::default(),
-            (2, Tag::Close(b"Key", text)) => entry.key = text,
-            (2, Tag::Close(b"Code", text)) => entry.code = Some(text),
-            (2, Tag::Close(b"Message", text)) => entry.message = text,
+            (2, Tag::Close(b"Key", text)) => entry.key = text.into_owned(),
+            (2, Tag::Close(b"Code", text)) => entry.code = Some(text.into_owned()),
+            (2, Tag::Close(b"Message", text)) => entry.message = text.into_owned(),
             (2, Tag::Close(b"DeleteMarker", text)) => entry.deleted.delete_marker = text == "true",
-            (2, Tag::Close(b"DeleteMarkerVersionId", text)) => entry.deleted.version_id = Some(text),
+            (2, Tag::Close(b"DeleteMarkerVersionId", text)) => entry.deleted.version_id = Some(text.into_owned()),
             (2, Tag::Close(b"VersionId", text)) => {
-                entry.deleted.version_id.get_or_insert(text);
+                entry.deleted.version_id.get_or_insert_with(|| text.into_owned());
             }
             (1, Tag::Close(b"Deleted", _)) => {
                 let Entry { key, deleted, .. } = std::mem::take(&mut entry);
@@ -249,7 +249,7 @@ mod tests {
             let mut read = Vec::new();
             xml::read(document(&written).as_bytes(), |_, tag| {
                 if let Tag::Close(b"Key", key) = tag {
-                    read.push(key);
+                    read.push(key.into_owned());
                 }
                 Ok(())
             }).unwrap();

@@ -373,9 +373,9 @@ impl ErrorDocument {
                 (_, Tag::Close(_, text), _) if text.is_empty() => {}
                 (0, Tag::Open(b"Error"), _) => document = Some(Self::default()),
                 (0, Tag::Open(_), _) => return Err("a document that is not an error"),
-                (1, Tag::Close(b"Code", text), Some(document)) => document.code = Some(text),
-                (1, Tag::Close(b"Message", text), Some(document)) => document.message = Some(text),
-                (1, Tag::Close(b"RequestId", text), Some(document)) => document.request_id = Some(text),
+                (1, Tag::Close(b"Code", text), Some(document)) => document.code = Some(text.into_owned()),
+                (1, Tag::Close(b"Message", text), Some(document)) => document.message = Some(text.into_owned()),
+                (1, Tag::Close(b"RequestId", text), Some(document)) => document.request_id = Some(text.into_owned()),
                 _ => {}
             }
             Ok(())

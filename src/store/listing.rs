@@ -6,11 +6,9 @@
 
 use std::time::SystemTime;
 
-use chrono::DateTime;
-
 use super::failure::{Failure, FailureKind};
-use super::keys;
 use super::xml::{self, Problem, Tag};
+use super::{dates, keys};
 
 /// Which keys a listing shows.
 #[derive(Debug, Default, Clone, Copy)]
@@ -90,7 +88,7 @@ pub(super) fn parse(body: &[u8], token: Option<&str>) -> Result<ListPage, Failur
 
 /// A key or a prefix of a listing.
 pub(super) fn decoded(url_encoded: bool, text: String) -> Result<String, Failure> {
-    if !url_encoded {
+    if !url_encoded || !text.contains(['+', '%']) {
         return Ok(text);
     }
     keys::decode_listed(&text)
@@ -135,20 +133,20 @@ impl RawPage {
                     if text.is_empty() {
                         return Err("a listing with a common prefix that is empty");
                     }
-                    page.prefixes.push(text);
+                    page.prefixes.push(text.into_owned());
                 }
                 (1, Tag::Close(b"IsTruncated", text), _) => page.truncated = text == "true",
                 (1, Tag::Close(b"NextContinuationToken", text), _) => {
-                    page.next = Some(text).filter(|text| !text.is_empty())
+                    page.next = Some(text.into_owned()).filter(|text| !text.is_empty())
                 }
                 (1, Tag::Close(b"EncodingType", text), _) => page.url_encoded = text == "url",
-                (2, Tag::Close(b"Key", text), Some(object)) => object.key = text,
-                (2, Tag::Close(b"ETag", text), Some(object)) => object.etag = Some(text),
+                (2, Tag::Close(b"Key", text), Some(object)) => object.key = text.into_owned(),
+                (2, Tag::Close(b"ETag", text), Some(object)) => object.etag = Some(text.into_owned()),
                 (2, Tag::Close(b"Size", text), Some(object)) => {
                     object.size = text.parse().map_err(|_| "a listing with a size that is not a number")?;
                 }
                 (2, Tag::Close(b"LastModified", text), Some(object)) => {
-                    object.last_modified = DateTime::parse_from_rfc3339(&text).ok().map(SystemTime::from);
+                    object.last_modified = dates::of_document(&text);
                 }
                 _ => {}
             }

@@ -11,6 +11,7 @@ mod connector;
 mod content_range;
 mod copy;
 mod credentials;
+mod dates;
 mod delete;
 mod failure;
 #[cfg(any(test, fuzzing))]
@@ -39,7 +40,6 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use chrono::DateTime;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -495,8 +495,7 @@ fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
 }
 
 fn time(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
-    let date = headers.get(name)?.to_str().ok()?;
-    DateTime::parse_from_rfc2822(date).ok().map(SystemTime::from)
+    dates::of_header(headers.get(name)?.to_str().ok()?)
 }
 
 /// The connector of a bucket: the client is there already.

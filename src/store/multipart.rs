@@ -143,7 +143,7 @@ pub(super) fn element(document: &[u8], root: &[u8], name: &[u8]) -> Result<Strin
         match (depth, tag) {
             (0, Tag::Open(other)) if other != root => Err("a document that was not asked for"),
             (1, Tag::Close(child, text)) if child == name => {
-                found = Some(text);
+                found = Some(text.into_owned());
                 Ok(())
             }
             _ => Ok(()),

@@ -21,7 +21,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_rustls::MaybeHttpsStream;
 use hyper_util::client::legacy::connect::Connection as _;
 use object_store::client::HttpRequestBody;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use tower_service::Service as _;
@@ -45,14 +45,9 @@ pub(super) struct Pool(Arc<Shared>);
 
 struct Shared {
     connector: TimedConnector,
-    places: Mutex<Places>,
-}
-
-#[derive(Default)]
-struct Places {
-    by_address: HashMap<Address, Place>,
-    /// Whether a task looks for connections that were kept for too long.
-    swept: bool,
+    places: Mutex<HashMap<Address, Place>>,
+    /// Told when there is an unused connection.
+    kept: Notify,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -97,7 +92,17 @@ pub(super) enum Unanswered {
 
 impl Pool {
     pub(super) fn new(connector: TimedConnector) -> Self {
-        Self(Arc::new(Shared { connector, places: Mutex::default() }))
+        Self(Arc::new(Shared { connector, places: Mutex::default(), kept: Notify::new() }))
+    }
+
+    /// Closes what is not used for too long. Ends with the runtime.
+    pub(super) async fn sweep(self) {
+        loop {
+            self.0.kept.notified().await;
+            while !self.0.close_unused() {
+                tokio::time::sleep(SWEPT).await;
+            }
+        }
     }
 
     /// Sends a request once. Its answer ends with the headers; who drops it before its body has ended closes the connection.
@@ -215,13 +220,13 @@ impl Address {
 }
 
 impl Shared {
-    fn places(&self) -> MutexGuard<'_, Places> {
+    fn places(&self) -> MutexGuard<'_, HashMap<Address, Place>> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn unused(&self, address: &Address) -> Option<Connection> {
         let mut places = self.places();
-        let unused = &mut places.by_address.get_mut(address)?.unused;
+        let unused = &mut places.get_mut(address)?.unused;
         let (connection, since) = unused.pop()?;
         if since.elapsed() < KEPT {
             return Some(connection);
@@ -235,55 +240,42 @@ impl Shared {
 
     fn wait(&self, address: &Address, gives: oneshot::Sender<Connection>) {
         let mut places = self.places();
-        if !places.by_address.contains_key(address) {
-            places.by_address.insert(address.clone(), Place::default());
-        }
-        if let Some(place) = places.by_address.get_mut(address) {
-            place.waiting.retain(|waiting| !waiting.is_closed());
-            place.waiting.push_back(gives);
-        }
+        let place = places.entry(address.clone()).or_default();
+        place.waiting.retain(|waiting| !waiting.is_closed());
+        place.waiting.push_back(gives);
     }
 
-    /// Gives an open connection to who waits for one, or keeps it. In a runtime.
-    fn give_back(self: &Arc<Self>, address: Address, mut connection: Connection) {
+    /// Gives an open connection to who waits for one, or keeps it.
+    fn give_back(&self, address: Address, mut connection: Connection) {
         let mut places = self.places();
-        let place = places.by_address.entry(address).or_default();
+        let place = places.entry(address).or_default();
         while let Some(waiting) = place.waiting.pop_front() {
             match waiting.send(connection) {
                 Ok(()) => return,
                 Err(unwanted) => connection = unwanted,
             }
         }
+        let first = place.unused.is_empty();
         place.unused.push((connection, Instant::now()));
-        if !std::mem::replace(&mut places.swept, true) {
-            tokio::spawn(sweep(Arc::downgrade(self)));
+        if first {
+            self.kept.notify_one();
         }
     }
 
-    /// Closes what was kept for too long; whether there is nothing to be looked for any more.
+    /// Closes what was kept for too long; whether nothing is kept now.
     fn close_unused(&self) -> bool {
         let mut stale = Vec::new();
         let mut places = self.places();
-        for place in places.by_address.values_mut() {
+        for place in places.values_mut() {
             let kept = place.unused.partition_point(|(_, since)| since.elapsed() >= KEPT);
             stale.extend(place.unused.drain(..kept));
             place.waiting.retain(|waiting| !waiting.is_closed());
         }
-        places.by_address.retain(|_, place| !place.unused.is_empty() || !place.waiting.is_empty());
-        places.swept = places.by_address.values().any(|place| !place.unused.is_empty());
-        let done = !places.swept;
+        places.retain(|_, place| !place.unused.is_empty() || !place.waiting.is_empty());
+        let none = places.values().all(|place| place.unused.is_empty());
         drop(places);
         drop(stale);
-        done
-    }
-}
-
-async fn sweep(pool: Weak<Shared>) {
-    loop {
-        tokio::time::sleep(SWEPT).await;
-        if pool.upgrade().is_none_or(|pool| pool.close_unused()) {
-            return;
-        }
+        none
     }
 }
 

@@ -70,7 +70,7 @@ impl Transport {
             return known.pool.clone();
         }
         let pool = Pool::new(self.connector.clone());
-        let alive = AbortOnDropHandle::new(tokio::spawn(std::future::pending()));
+        let alive = AbortOnDropHandle::new(tokio::spawn(pool.clone().sweep()));
         let mut pools = self.pools.write().unwrap_or_else(PoisonError::into_inner);
         pools.retain(|_, pool| !pool.alive.is_finished());
         pools.entry(runtime).or_insert(RuntimePool { pool, alive }).pool.clone()

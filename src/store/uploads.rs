@@ -2,6 +2,7 @@
 //!
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListMultipartUploads.html>
 
+use std::borrow::Cow;
 use std::time::SystemTime;
 
 use chrono::DateTime;
@@ -10,7 +11,7 @@ use http::header;
 use super::failure::{Failure, FailureKind};
 use super::multipart::MultipartUpload;
 use super::xml::{self, Problem, Tag};
-use super::{ObjectHeaders, Store, keys, listing, text};
+use super::{ObjectHeaders, Store, dates, keys, listing, text};
 use crate::address::Location;
 
 /// One page of the uploads that are neither completed nor aborted.
@@ -154,7 +155,7 @@ impl RawPage {
                 (2, Tag::Close(b"UploadId", text), Some(entry)) => entry.id = not_empty(text),
                 (2, Tag::Close(b"StorageClass", text), Some(entry)) => entry.storage_class = not_empty(text),
                 (2, Tag::Close(b"Initiated", text), Some(entry)) => {
-                    entry.initiated = DateTime::parse_from_rfc3339(&text).ok().map(SystemTime::from);
+                    entry.initiated = dates::of_document(&text);
                 }
                 _ => {}
             }
@@ -164,8 +165,8 @@ impl RawPage {
     }
 }
 
-fn not_empty(text: String) -> Option<String> {
-    Some(text).filter(|text| !text.is_empty())
+fn not_empty(text: Cow<'_, str>) -> Option<String> {
+    Some(text.into_owned()).filter(|text| !text.is_empty())
 }
 
 #[cfg(test)]

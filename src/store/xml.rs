@@ -1,13 +1,15 @@
 //! S3's small XML documents, tag by tag. Nothing recurses, and no entity but XML's own five is expanded, so that a document
 //! costs no more than its length.
 
+use std::borrow::Cow;
+
 use quick_xml::events::{BytesRef, Event};
 
 /// A tag, with the local name of its element.
 pub(super) enum Tag<'a> {
     Open(&'a [u8]),
     /// With the text since the last tag, which is the element's own when it has no children.
-    Close(&'a [u8], String),
+    Close(&'a [u8], Cow<'a, str>),
 }
 
 /// Why a document was not read to its end.
@@ -18,14 +20,14 @@ pub(super) fn read(body: &[u8], mut visit: impl FnMut(usize, Tag<'_>) -> Result<
     const NOT_XML: Problem = "a document that is not valid XML";
     let mut reader = quick_xml::Reader::from_reader(body);
     reader.config_mut().expand_empty_elements = true;
-    let mut text = String::new();
+    let mut text = Cow::Borrowed("");
     let mut depth = 0;
     loop {
         match reader.read_event().map_err(|_| NOT_XML)? {
             Event::Start(element) => {
                 visit(depth, Tag::Open(element.local_name().as_ref()))?;
                 depth += 1;
-                text.clear();
+                text = Cow::Borrowed("");
             }
             Event::End(element) => {
                 depth -= 1;
@@ -34,12 +36,21 @@ pub(super) fn read(body: &[u8], mut visit: impl FnMut(usize, Tag<'_>) -> Result<
                     return Ok(());
                 }
             }
-            Event::Text(part) => text.push_str(&part.decode().map_err(|_| NOT_XML)?),
-            Event::CData(part) => text.push_str(&part.decode().map_err(|_| NOT_XML)?),
-            Event::GeneralRef(reference) => text.push_str(&resolve(&reference).ok_or(NOT_XML)?),
+            Event::Text(part) => push(&mut text, part.decode().map_err(|_| NOT_XML)?),
+            Event::CData(part) => push(&mut text, part.decode().map_err(|_| NOT_XML)?),
+            Event::GeneralRef(reference) => push(&mut text, resolve(&reference).ok_or(NOT_XML)?.into()),
             Event::Eof => return Err("a document that is cut off"),
             _ => {}
         }
+    }
+}
+
+/// A text of one piece is not copied.
+fn push<'a>(text: &mut Cow<'a, str>, part: Cow<'a, str>) {
+    if text.is_empty() {
+        *text = part;
+    } else {
+        text.to_mut().push_str(&part);
     }
 }
 
@@ -60,7 +71,7 @@ mod tests {
         let mut texts = Vec::new();
         read(body.as_bytes(), |_, tag| {
             if let Tag::Close(_, text) = tag {
-                texts.push(text);
+                texts.push(text.into_owned());
             }
             Ok(())
         })?;
