@@ -8,13 +8,16 @@ mod clients;
 mod content;
 mod flat;
 mod footprint;
+mod growth;
 mod items;
+mod plot;
 mod process;
 mod server;
 mod table;
 mod usage;
 
 use std::error::Error;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
@@ -130,6 +133,18 @@ enum Command {
         #[arg(long)]
         get: bool,
     },
+    /// How cost grows with the number of objects, with their size, and with how many are on their way at a time.
+    Growth {
+        /// Objects of the largest batch; the others are smaller powers of ten.
+        #[arg(long, default_value_t = 1_000_000)]
+        objects: u64,
+        /// Of the largest object, which the server and the client's temporary directory each hold.
+        #[arg(long, default_value = "4GiB", value_parser = parse_size)]
+        size: u64,
+        /// Where a plot of it is written to, as SVG.
+        #[arg(long)]
+        plot: Option<PathBuf>,
+    },
     /// The listing of one flat prefix: one page after another, as found, and in order.
     ListFlat {
         #[arg(long, default_value_t = 1_000_000)]
@@ -160,8 +175,11 @@ fn main() -> Result<()> {
         Command::Paces { first, then } => bounded::paces(first, then),
         Command::LongRun { operations } => bounded::long_run(operations),
         Command::ManyItems { items, get } => items::many_items(items, get),
+        Command::Growth { objects, size, plot } => growth::compare(objects, size, plot.as_deref()),
         Command::ListFlat { objects, latency_ms } => flat::compare(objects, Duration::from_millis(latency_ms)),
         Command::Serve => process::run(server::serve_anyone()),
+        Command::Role { role: Role::GrowthServer } => process::answer(growth::serve),
+        Command::Role { role: Role::Growth } => process::answer(growth::get),
         Command::Role { role: Role::FlatServer } => process::answer(flat::serve),
         Command::Role { role: Role::ListFlat } => process::answer(flat::list),
         Command::Role { role: Role::Server } => process::answer(server::serve),

@@ -19,6 +19,8 @@ pub(crate) enum Role {
     InfoMany,
     Checksummed,
     SlowServer,
+    GrowthServer,
+    Growth,
     FlatServer,
     ListFlat,
     Budgets,
