@@ -72,7 +72,8 @@ class First:
             self.first = time.perf_counter() - self.start
 
     def print(self):
-        print(json.dumps({"first": self.first}))
+        if OP in ("get", "ranges"):
+            print(json.dumps({"first": self.first}))
 
 
 def batches(run):

@@ -20,17 +20,18 @@ def arguments():
     parser = argparse.ArgumentParser(prog="benches/peers/run.sh", description=__doc__)
     parser.add_argument("--rows", default="all", help="names with commas, or all; --list shows them")
     parser.add_argument("--servers", default="", metavar="NAMES",
-                        help=f"real servers for the rows of listings: {', '.join(services.NAMES)}, with commas")  # fmt: skip
+                        help=f"real servers that are listed too: {', '.join(services.NAMES)}, with commas")  # fmt: skip
     parser.add_argument("--peers", default="all", help="names with commas, or all")
-    parser.add_argument("--repeat", type=int, default=5, help="runs of each that count; %(default)s")
+    parser.add_argument("--repeat", type=int, default=3, help="runs of each that count; %(default)s")
     parser.add_argument("--quick", action="store_true", help="few and small objects, to see whether it works")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("peers-results"), metavar="DIR",
-                        help="where results.json, results.md and results.svg go, and stay for rows that are not run; %(default)s")  # fmt: skip
+                        help="of the results; those of rows that are not run stay; %(default)s")  # fmt: skip
     parser.add_argument("--seconds", type=int, default=120, help="after which a client is ended; %(default)s")
+    parser.add_argument("--debug", action="store_true", help="clients in Rust without optimisations, which are built sooner")
     parser.add_argument("--no-build", action="store_true", help="the clients in Rust as they are")
     parser.add_argument("--list", action="store_true", help="only list the rows and the peers")
     parser.add_argument("--serve", action="store_true",
-                        help="only start the server, and tell how to run the first of the clients on the first of the rows")  # fmt: skip
+                        help="only start the server, and tell how to run a client on a row")  # fmt: skip
     chosen = parser.parse_args()
     chosen.servers = [name for name in chosen.servers.split(",") if name]
     if set(chosen.servers) - set(services.NAMES):
@@ -63,7 +64,7 @@ def main():
     # Every way to end is one that tidies up.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(1))
-    places = install.what_is_missing(chosen.peers, chosen.no_build)
+    places = install.what_is_missing(chosen.peers, chosen.debug, chosen.no_build)
     with workspace() as prefix, Server(prefix).running_with(chosen.rows, places["bin"], chosen.quick) as server:
         runner = Runner(server, places, chosen.seconds)
         if chosen.serve:
@@ -157,11 +158,9 @@ def run_row(runner, row, chosen, results):
 
 
 def repetitions(seconds, repeat):
-    """Slow clients run less often: their noise is small beside what they take. Of the slowest, the run that was checked counts."""
-    if seconds > 15:
-        return 0
+    """Slow clients run less often: their noise is small beside what they take. Of the slowest, the checked run counts."""
     if seconds > 6:
-        return 1
+        return 0
     return min(repeat, 2) if seconds > 2.5 else repeat
 
 
@@ -179,7 +178,8 @@ def serve(runner, chosen):
     path = runner.server.prefix / "environment"
     names = [name for name in environment if name.startswith(("BENCH_", "AWS_", "TMPDIR"))]
     path.write_text("".join(f"export {name}='{environment[name]}'\n" for name in names))
-    print(f"{row.name}: {row.title}\n  (. {path}; rm -rf $BENCH_SCRATCH/../out/*; {' '.join(command)})\nuntil Ctrl-C", flush=True)
+    print(f"{row.name}: {row.title}")
+    print(f"  (. {path}; rm -rf $BENCH_SCRATCH/../out/*; {' '.join(command)})\nuntil Ctrl-C", flush=True)
     with contextlib.suppress(KeyboardInterrupt):
         signal.pause()
 

@@ -12,7 +12,7 @@ DEBIAN = {"nginx": "nginx-light", "curl": "curl", "openssl": "openssl"}
 LUA = pathlib.Path("/usr/lib/nginx/modules/ngx_http_lua_module.so")
 
 
-def what_is_missing(peers, no_build):
+def what_is_missing(peers, debug, no_build):
     """The places that commands of clients are made of."""
     debian([*DEBIAN.values(), "libnginx-mod-http-lua"] if not LUA.exists() else
            [package for program, package in DEBIAN.items() if not shutil.which(program)])  # fmt: skip
@@ -21,9 +21,9 @@ def what_is_missing(peers, no_build):
         python = environment()
     packages = ["tools", *dict.fromkeys(peer.package for peer in peers if peer.package)]
     if not no_build:
-        build(packages)
+        build(packages, debug)
     target = os.environ.get("CARGO_TARGET_DIR")
-    programs = (pathlib.Path(target).absolute() if target else CLIENTS / "target") / "release"
+    programs = (pathlib.Path(target).absolute() if target else CLIENTS / "target") / ("debug" if debug else "release")
     return {"bin": str(programs), "clients": str(CLIENTS), "python": str(python)}
 
 
@@ -53,8 +53,8 @@ def environment():
     return python
 
 
-def build(packages):
+def build(packages, debug):
     """Each alone, so that its dependencies have the features that it asked for and no others."""
     for package in packages:
-        command = ["cargo", "build", "--locked", "--release", "--quiet", "--package", package]
-        subprocess.run(command, check=True, cwd=CLIENTS)
+        command = ["cargo", "build", "--locked", "--quiet", "--package", package]
+        subprocess.run(command + ([] if debug else ["--release"]), check=True, cwd=CLIENTS)

@@ -6,7 +6,8 @@ import dataclasses
 @dataclasses.dataclass(frozen=True)
 class Peer:
     name: str
-    # The program and its arguments; {bin} is where Rust's are, {clients} the directory of the others, {python} has PyPI's.
+    # The program and its arguments; {bin} is where Rust's are, {clients} the directory of the others, and {python} has
+    # PyPI's packages.
     command: tuple[str, ...]
     # The package of clients/ that makes it.
     package: str | None = None
@@ -25,8 +26,11 @@ class Peer:
     cannot: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
-# Of metaflow's.
-LEFT_OUT = ("ranges", "get-small-slow", "get-small-slow-256", "put-small-slow", "put-small-slow-256", "get-small-tls", "get-medium-tls")
+# What the slowest leave out.
+MINUTES = dict.fromkeys(
+    ["ranges", "get-small-slow", "get-small-slow-256", "put-small-slow", "put-small-slow-256", "get-small-tls"],
+    "left out, for it takes minutes",
+)
 
 PEERS = [
     # Its file with a dot is the lock of its directory.
@@ -59,7 +63,7 @@ PEERS = [
         cannot={"list": "only the SDK lists", "head": "only the SDK asks for infos"},
     ),
     Peer("obstore", ("{python}", "{clients}/obstore_client.py"), python=True),
-    Peer("boto3", ("{python}", "{clients}/boto3_client.py"), python=True),
+    Peer("boto3", ("{python}", "{clients}/boto3_client.py"), python=True, cannot=MINUTES),
     Peer(
         "s5cmd",
         ("{clients}/s5cmd",),
@@ -87,7 +91,7 @@ PEERS = [
             # An object's info.
             beside="*_meta",
             few=True,
-            cannot=dict.fromkeys(LEFT_OUT, "left out, for it takes minutes"),
+            cannot=MINUTES,
         )
         for workers in (64, 4)
     ),

@@ -13,6 +13,10 @@ OURS = "s3flow"
 NO_PEERS = (OURS, "s3flow-stream", "curl")
 
 
+# Rows that have a first object.
+BATCHES = {row.name for row in rows.ROWS if row.op in ("get", "ranges") and row.data != "large"}
+
+
 def middle(runs, name):
     return statistics.median(run[name] for run in runs)
 
@@ -65,10 +69,13 @@ class Results:
         parts = [f"{self.all['machine']}.\n\n{self.all['clients']}.\n"]
         parts.append(overview(measured, seconds, "wall / CPU time of the client, seconds; medians", ratios))
         working = {name: row for name, row in measured.items() if name != "idle"}
-        parts.append(overview(working, lambda runs, name: above(runs, idle.get(name)), "peak RSS above idle, MiB; medians"))
+        memory = overview(working, lambda runs, name: above(runs, idle.get(name)), "peak RSS above idle, MiB; medians")
+        parts.append(memory)
         parts.append(overview(working, requests, "requests that the server saw"))
-        batches = {name: row for name, row in working.items() if any("first" in runs[0] for runs in row["runs"].values())}
+        batches = {name: row for name, row in working.items() if name in BATCHES}
         parts.append(overview(batches, first, "time until the first object of the batch was there, ms; medians"))
+        threes = {name: row for name, row in working.items() if name == "threes"}
+        parts.append(overview(threes, batch, "time of a batch of 3, ms: median, 99 %"))
         for name, row in measured.items():
             quick = " (--quick: of few and small objects)" if row["quick"] else ""
             parts.append(f"### {row['title']}{quick}\n\n`{name}`, {row['date']}\n")
@@ -77,7 +84,9 @@ class Results:
 
 
 def overview(measured, cell, title, last=None):
-    """A table with all rows and all clients."""
+    """A table with all rows and all clients, if there are any."""
+    if not measured:
+        return ""
     names = [peer.name for peer in PEERS if any(peer.name in row["runs"] for row in measured.values())]
     head = ["row", *names] + ([f"{OURS} to the best peer; to curl"] if last else [])
     lines = [f"{title}:\n", table_line(head), table_line(["---"] * len(head))]
@@ -92,7 +101,8 @@ def table_line(cells):
 
 
 def seconds(runs, _):
-    return f"{middle(runs, 'wall'):.2f} / {middle(runs, 'cpu'):.2f}"
+    few = f" ({len(runs[0]['batches'])} batches)" if "batches" in runs[0] else ""
+    return f"{middle(runs, 'wall'):.2f} / {middle(runs, 'cpu'):.2f}{few}"
 
 
 def above(runs, idle):
@@ -101,6 +111,11 @@ def above(runs, idle):
 
 def first(runs, _):
     return f"{middle(runs, 'first') * 1e3:.0f}" if "first" in runs[0] else "–"
+
+
+def batch(runs, _=None):
+    batches = sorted(seconds for run in runs for seconds in run["batches"])
+    return f"{statistics.median(batches) * 1e3:.2f}, {batches[len(batches) * 99 // 100] * 1e3:.2f}"
 
 
 def ratios(runs):
@@ -122,13 +137,7 @@ def extra(runs):
     """What only some rows have: the times until a first item, of a batch."""
     if "first" in runs[0]:
         return f"first item after {middle(runs, 'first') * 1000:.1f} ms"
-    if "batches" in runs[0]:
-        batches = sorted(seconds for run in runs for seconds in run["batches"])
-        return (
-            f"{len(runs[0]['batches'])} batches, each: median {statistics.median(batches) * 1e3:.2f} ms, "
-            f"99 % {batches[len(batches) * 99 // 100] * 1e3:.2f} ms"
-        )
-    return ""
+    return f"{len(runs[0]['batches'])} batches; median, 99 %: {batch(runs)} ms" if "batches" in runs[0] else ""
 
 
 def detail(row, idle):

@@ -25,7 +25,10 @@ class Service:
 @contextlib.contextmanager
 def running(name):
     started = subprocess.Popen(
-        [ROOT / "tests" / "servers" / name, sys.executable, "-c", LASTS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [ROOT / "tests" / "servers" / name, sys.executable, "-c", LASTS],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         line = started.stdout.readline()

@@ -24,8 +24,8 @@ def machine():
     with open("/proc/cpuinfo") as file:
         model = next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), "unknown")
     return (
-        f"{len(os.sched_getaffinity(0))} cores ({model}) shared by client and server, Linux {platform.release()}, tmpfs, "
-        f"nginx {said('nginx', '-v')}, rustc {said('rustc', '--version')}, Python {platform.python_version()}"
+        f"{len(os.sched_getaffinity(0))} cores ({model}) shared by client and server, Linux {platform.release()}, "
+        f"tmpfs, nginx {said('nginx', '-v')}, rustc {said('rustc', '--version')}, Python {platform.python_version()}"
     )
 
 
@@ -34,5 +34,5 @@ def clients():
     locked = tomllib.loads((CLIENTS / "Cargo.lock").read_text())["package"]
     crates = {package["name"]: package["version"] for package in locked}
     pinned = re.findall(r"^([\w-]+)==(\S+)$", (CLIENTS / "requirements.txt").read_text(), re.MULTILINE)
-    of_crates = [f"{name} {crates[name]}" for name in CRATES]
-    return ", ".join([f"curl {said('curl', '--version')}", *of_crates, *(f"{name} {version}" for name, version in pinned)])
+    known = [("curl", said("curl", "--version")), *((name, crates[name]) for name in CRATES), *pinned]
+    return ", ".join(f"{name} {version}" for name, version in known)

@@ -16,7 +16,8 @@ local function escape(key)
     return (key:gsub("[^%w%-_.~*/ ]", function(c) return ("%%%02X"):format(c:byte()) end):gsub(" ", "+"))
 end
 
--- At the start, for all workers: "objects.list" has lines of a path, a CRC64NVME and an MD5, "keys" the keys that are listed, sorted.
+-- At the start, for all workers: "objects.list" has lines of a path, a CRC64NVME and an MD5; "keys" the keys that are
+-- listed, sorted.
 function M.load(prefix)
     for line in io.lines(prefix .. "/objects.list") do
         local path, checksum, md5 = line:match("^(%S+) (%S+) (%S+)$")
@@ -62,8 +63,8 @@ function M.route()
     end
 end
 
--- As S3: an ETag that is the MD5, for one with a dash tells of parts; the checksum when it is asked for, of whole objects and not
--- of ranges, whose status is still 200 here.
+-- As S3: an ETag that is the MD5, for one with a dash tells of parts; the checksum when it is asked for, of whole objects
+-- and not of ranges, whose status is still 200 here.
 function M.found()
     if ngx.status ~= 200 then
         return
@@ -133,8 +134,8 @@ function M.list()
     if not ("list/"):find(prefix, 1, true) then from, to = 0, 0 end
     local truncated = to > 0 and to < #keys
     answer(table.concat({
-        DECLARATION, "<ListBucketResult ", NAMESPACE, "><Name>bench</Name><Prefix>", prefix, "</Prefix><KeyCount>", to - from,
-        "</KeyCount><MaxKeys>1000</MaxKeys>", url and "<EncodingType>url</EncodingType>" or "",
+        DECLARATION, "<ListBucketResult ", NAMESPACE, "><Name>bench</Name><Prefix>", prefix, "</Prefix>",
+        "<KeyCount>", to - from, "</KeyCount><MaxKeys>1000</MaxKeys>", url and "<EncodingType>url</EncodingType>" or "",
         "<IsTruncated>", tostring(truncated), "</IsTruncated>",
         truncated and ("<NextContinuationToken>" .. to .. "</NextContinuationToken>") or "",
         table.concat(url and encoded or entries, "", from + 1, to),
