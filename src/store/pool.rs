@@ -403,3 +403,130 @@ impl Body for Answer {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use hyper_util::client::proxy::matcher::Matcher;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::super::connector::TransportConfig;
+    use super::*;
+
+    struct Peer {
+        pool: Pool,
+        listener: TcpListener,
+        uri: Uri,
+        address: Address,
+    }
+
+    impl Peer {
+        async fn new() -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let place: SocketAddr = listener.local_addr().unwrap();
+            let proxies = Arc::new(Matcher::builder().build());
+            let pool = Pool::new(TimedConnector::new(&TransportConfig::default(), proxies).unwrap());
+            let uri: Uri = format!("http://{place}/k").parse().unwrap();
+            let address = Address::of(&uri).ok().unwrap();
+            Self { pool, listener, uri, address }
+        }
+
+        /// A request and its whole answer on the next connection that is made, or on `connection`.
+        async fn exchange(&self, connection: Option<TcpStream>) -> TcpStream {
+            let mut request = Request::new(Paced::sent(HttpRequestBody::empty(), None));
+            *request.uri_mut() = self.uri.clone();
+            let asked = async {
+                let mut answer = self.pool.send(request, None).await.ok().unwrap().into_body();
+                let frame = poll_fn(|cx| Pin::new(&mut answer).poll_frame(cx)).await.unwrap().unwrap();
+                assert_eq!(frame.into_data().unwrap(), "text");
+            };
+            let answered = async {
+                let mut connection = match connection {
+                    Some(connection) => connection,
+                    None => self.listener.accept().await.unwrap().0,
+                };
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(connection.read_u8().await.unwrap());
+                }
+                connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ntext").await.unwrap();
+                connection
+            };
+            tokio::join!(asked, answered).1
+        }
+
+        fn kept(&self) -> usize {
+            self.pool.0.places().get(&self.address).map_or(0, |place| place.unused.len())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_used_again_once_its_answer_is_read() {
+        let peer = Peer::new().await;
+        let connection = peer.exchange(None).await;
+        assert_eq!(peer.kept(), 1);
+        // Another one would not be accepted.
+        peer.exchange(Some(connection)).await;
+        assert_eq!(peer.kept(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_the_server_has_closed_is_not_used() {
+        let peer = Peer::new().await;
+        drop(peer.exchange(None).await);
+        let mut closed = peer.pool.0.unused(&peer.address).unwrap();
+        while closed.is_open().await {
+            tokio::task::yield_now().await;
+        }
+        peer.pool.0.give_back(peer.address.clone(), closed);
+        peer.exchange(None).await;
+    }
+
+    #[tokio::test]
+    async fn who_waits_gets_a_connection_that_comes_free_and_who_has_gone_does_not() {
+        let peer = Peer::new().await;
+        let _connection = peer.exchange(None).await;
+        let shared = &peer.pool.0;
+        let free = shared.unused(&peer.address).unwrap();
+        let (gone, _) = oneshot::channel();
+        let (gives, given) = oneshot::channel();
+        shared.wait(&peer.address, gone);
+        shared.wait(&peer.address, gives);
+        shared.give_back(peer.address.clone(), free);
+        assert!(given.await.unwrap().is_open().await);
+        assert_eq!(peer.kept(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_used_for_a_while_is_closed() {
+        let peer = Peer::new().await;
+        let mut connection = peer.exchange(None).await;
+        tokio::time::pause();
+        tokio::time::advance(KEPT - Duration::from_millis(1)).await;
+        assert!(!peer.pool.0.close_unused());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(peer.pool.0.close_unused());
+        tokio::time::resume();
+        assert_eq!((peer.kept(), connection.read(&mut [0]).await.unwrap()), (0, 0));
+        assert!(peer.pool.0.places().is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_dropped_before_its_end_closes_the_connection() {
+        let peer = Peer::new().await;
+        let mut request = Request::new(Paced::sent(HttpRequestBody::empty(), None));
+        *request.uri_mut() = peer.uri.clone();
+        let answered = async {
+            let mut connection = peer.listener.accept().await.unwrap().0;
+            connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nte").await.unwrap();
+            connection
+        };
+        let (answer, mut connection) = tokio::join!(peer.pool.send(request, None), answered);
+        drop(answer.ok().unwrap());
+        // The request, and then the end.
+        connection.read_to_end(&mut Vec::new()).await.unwrap();
+        assert_eq!(peer.kept(), 0);
+    }
+}

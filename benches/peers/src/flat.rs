@@ -47,7 +47,7 @@ impl Keys {
                 other >> 16
             ),
             Self::Numbers => format!("flat/part-{index:012}.parquet"),
-            Self::Skewed if index % 100 == 0 => format!("flat/{:04x}/{index}", one >> 48),
+            Self::Skewed if index.is_multiple_of(100) => format!("flat/{:04x}/{index}", one >> 48),
             Self::Skewed => format!("flat/m/deep/below/{index:09}"),
         }
     }

@@ -60,7 +60,7 @@ async fn measure(Job { target, objects, gets, size, concurrency }: Job) -> Resul
     let s3 = s3flow_scope(&target)?;
     let idle = memory("VmRSS")?;
     let watch = Stopwatch::start()?;
-    let keys = futures::stream::iter(0..gets).map(move |get| key(get % objects));
+    let keys = futures::stream::iter((0..gets).map(move |get| key(get % objects)));
     let mut got = s3.get_from(keys).concurrency(concurrency);
     let mut count = 0;
     while let Some(object) = got.try_next().await? {
