@@ -41,6 +41,7 @@ const DEFAULT_REGION: &str = "us-east-1";
 /// | [`region`](Self::region) | `AWS_REGION`, `AWS_DEFAULT_REGION` | `us-east-1`; corrected by what S3 answers |
 /// | [`credentials`](Self::credentials) | `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`; web identity, ECS, EKS; the instance's role | none |
 /// | [`anonymous`](Self::anonymous) | `AWS_SKIP_SIGNATURE` | false |
+/// | [`payload_signing`](Self::payload_signing) | | over plain HTTP: true; over TLS: false |
 /// | [`virtual_host_style`](Self::virtual_host_style) | `AWS_VIRTUAL_HOSTED_STYLE_REQUEST` | AWS: true; an endpoint: false |
 /// | [`concurrency`](Self::concurrency) | `METAFLOW_S3_WORKER_COUNT` | 64 |
 /// | [`encryption`](Self::encryption) | `METAFLOW_S3_SERVER_SIDE_ENCRYPTION` | the bucket's |
@@ -97,6 +98,7 @@ pub struct ClientBuilder {
     region: Option<String>,
     credentials: Option<Credentials>,
     anonymous: Option<bool>,
+    payload_signing: Option<bool>,
     virtual_host_style: Option<bool>,
     concurrency: Option<usize>,
     encryption: Option<Encryption>,
@@ -139,6 +141,17 @@ impl ClientBuilder {
     /// Sends requests without a signature, as public buckets allow.
     pub fn anonymous(mut self, anonymous: bool) -> Self {
         self.anonymous = Some(anonymous);
+        self
+    }
+
+    /// Whether the SHA-256 of a request's body is part of its signature, as boto3's `payload_signing_enabled` has it.
+    ///
+    /// By default it is over plain HTTP, where nothing else keeps somebody on the way from putting other bytes under a signed
+    /// request. `false` leaves it out there too, for a network that is trusted: bodies are not read once more to be hashed, which is
+    /// half of what an upload costs, and a [`checksum`](Self::checksum) still finds bytes that were damaged. Over TLS it is left
+    /// out by default, and `true` is for services that refuse requests without it.
+    pub fn payload_signing(mut self, signed: bool) -> Self {
+        self.payload_signing = Some(signed);
         self
     }
 
@@ -353,6 +366,7 @@ impl ClientBuilder {
             region,
             virtual_host_style: environment.flag(self.virtual_host_style, "AWS_VIRTUAL_HOSTED_STYLE_REQUEST")?,
             credentials,
+            payload_signing: self.payload_signing,
             transport,
         };
         let ceilings = Arc::new(Ceilings::new(self.limits)?.with_disk_wait(self.disk_wait));

@@ -72,8 +72,14 @@ pub(crate) fn request() -> Work {
         session_token: None,
     };
     let transport = TransportConfig { proxy_from_env: false, ..TransportConfig::default() };
-    let config =
-        StoreConfig { endpoint: None, region: REGION.to_owned(), virtual_host_style: true, credentials, transport };
+    let config = StoreConfig {
+        endpoint: None,
+        region: REGION.to_owned(),
+        virtual_host_style: true,
+        credentials,
+        payload_signing: None,
+        transport,
+    };
     let store = Store::new(config).expect("a store");
     let route = Route::new("bucket", &store.wire, REGION).expect("a route");
     let options = ReadOptions { checksum: true, ..ReadOptions::default() };

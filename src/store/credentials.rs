@@ -477,6 +477,7 @@ mod tests {
                 region: "us-east-1".to_owned(),
                 virtual_host_style: false,
                 credentials: source,
+                payload_signing: None,
                 transport: direct(),
             })
             .unwrap();

@@ -79,6 +79,8 @@ pub(crate) struct StoreConfig {
     pub(crate) region: String,
     pub(crate) virtual_host_style: bool,
     pub(crate) credentials: CredentialSource,
+    /// `None`: where TLS does not protect them.
+    pub(crate) payload_signing: Option<bool>,
     pub(crate) transport: TransportConfig,
 }
 
@@ -168,12 +170,22 @@ impl Store {
     ///
     /// A text that says which part of the configuration cannot be used.
     pub(crate) fn new(config: StoreConfig) -> Result<Self, String> {
-        let StoreConfig { endpoint, region, virtual_host_style, credentials, transport } = config;
+        let StoreConfig { endpoint, region, virtual_host_style, credentials, payload_signing, transport } = config;
         let transport = Transport::new(&transport)?;
         let credentials = Credentials::new(credentials, &transport)?;
         let signer = Signer::default();
         let (clock, slowing) = (Clock::default(), Slowing::default());
-        let wire = Wire { transport, credentials, signer, clock, endpoint, region, virtual_host_style, slowing };
+        let wire = Wire {
+            transport,
+            credentials,
+            signer,
+            payload_signing,
+            clock,
+            endpoint,
+            region,
+            virtual_host_style,
+            slowing,
+        };
         Ok(Self { wire: Arc::new(wire), buckets: Arc::default(), flow: Flow::default() })
     }
 

@@ -34,6 +34,8 @@ pub(super) struct Wire {
     pub(super) transport: Transport,
     pub(super) credentials: Credentials,
     pub(super) signer: Signer,
+    /// `None`: where TLS does not protect bodies.
+    pub(super) payload_signing: Option<bool>,
     pub(super) clock: Clock,
     pub(super) endpoint: Option<Endpoint>,
     pub(super) region: String,
@@ -277,7 +279,14 @@ impl Wire {
         headers.insert(header::HOST, route.host.clone());
         let credential = self.credentials.current().await?;
         if let Some(credential) = &credential {
-            headers.insert(sign::CONTENT_SHA256, content_sha256(&route.scheme, &request.body).await?);
+            headers.insert(
+                sign::CONTENT_SHA256,
+                match request.body.content_length() {
+                    0 => EMPTY_PAYLOAD,
+                    _ if self.signs_payload(&route.scheme) => hashed(&request.body).await?,
+                    _ => UNSIGNED_PAYLOAD,
+                },
+            );
             let keys = SigningKeys {
                 access_key_id: &credential.key_id,
                 secret_access_key: &credential.secret_key,
@@ -306,6 +315,11 @@ impl Wire {
         *signed.headers_mut() = headers;
         Ok((signed, credential))
     }
+
+    /// TLS protects the body on its way; without it, the signature does.
+    fn signs_payload(&self, scheme: &Scheme) -> bool {
+        self.payload_signing.unwrap_or(*scheme != Scheme::HTTPS)
+    }
 }
 
 /// Whether other credentials may be accepted. A HEAD has no code to say so, and credentials without a token do not expire.
@@ -328,15 +342,9 @@ fn unsendable(error: impl std::error::Error + Send + Sync + 'static) -> Failure 
     Failure::new(FailureKind::Request, "the request cannot be sent").with_source(error)
 }
 
-/// TLS protects the body on its way; without it, the signature does.
-async fn content_sha256(scheme: &Scheme, body: &HttpRequestBody) -> Result<HeaderValue, Failure> {
+/// The SHA-256 of a body, as it stands in the headers.
+async fn hashed(body: &HttpRequestBody) -> Result<HeaderValue, Failure> {
     let length = body.content_length();
-    if length == 0 {
-        return Ok(EMPTY_PAYLOAD);
-    }
-    if *scheme == Scheme::HTTPS {
-        return Ok(UNSIGNED_PAYLOAD);
-    }
     let mut chunks = Vec::new();
     let mut frames = body.clone();
     while let Some(frame) = frames.frame().await {
@@ -463,6 +471,7 @@ pub(super) mod tests {
             transport: Transport::new(&TransportConfig::default()).unwrap(),
             credentials: Credentials::Anonymous,
             signer: Signer::default(),
+            payload_signing: None,
             clock: Clock::default(),
             endpoint,
             region: "us-east-1".to_owned(),

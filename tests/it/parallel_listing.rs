@@ -316,6 +316,22 @@ async fn pages_that_fail_for_a_while_cost_no_key() {
 }
 
 #[tokio::test]
+async fn where_pages_are_throttled_while_the_prefix_is_cut_no_key_is_lost_and_the_prefix_is_slowed() {
+    const ALLOWED: u32 = 200;
+    let expected = hexadecimal(2000);
+    for ordered in [false, true] {
+        let fixture = with_keys(10, &expected).await;
+        fixture.server.inject(Fault::status(503, "SlowDown").operation(Operation::ListObjectsV2).beyond(ALLOWED));
+        let mut listed = keys(&fixture.s3.list_recursive(["d"]).ordered(ordered).await.unwrap());
+        listed.sort_unstable();
+        assert!(listed == expected, "{}", listed.len());
+        assert!(fixture.server.faults_applied() > 0 && starts_after(&fixture.server.log()) > 1);
+        // A client that knew no better would have one refused for each that is taken.
+        assert!(fixture.server.faults_applied() * 2 < pages(&fixture), "{}", fixture.server.faults_applied());
+    }
+}
+
+#[tokio::test]
 async fn a_dropped_listing_ends_all_its_requests() {
     let fixture = with_keys(10, &hexadecimal(3000)).await;
     let mut listing = fixture.s3.list_recursive(["d"]);

@@ -111,6 +111,31 @@ async fn without_tls_the_body_is_part_of_the_signature() {
 }
 
 #[tokio::test]
+async fn bodies_are_in_the_signature_or_not_as_the_client_says() {
+    let server = S3Server::start().await.unwrap();
+    let (tls, ca) = tls_front(&server).await;
+    let plain = server.endpoint().to_owned();
+    for (endpoint, signed) in [(&plain, false), (&plain, true), (&tls, false), (&tls, true)] {
+        let client = server.client_builder().endpoint(endpoint).ca_certificate(ca.clone()).payload_signing(signed);
+        let s3 = client.build().unwrap().s3().s3root("s3://bucket").build().unwrap();
+        server.clear_log();
+        s3.put("small", "text").await.unwrap();
+        s3.put("in parts", vec![1; 17 << 20]).await.unwrap();
+        assert_eq!(s3.get("small").await.unwrap().text().await.unwrap(), "text");
+        s3.delete_many(["small", "in parts"]).await.unwrap();
+        let mut bodies = 0;
+        for request in
+            server.log().iter().filter(|request| request.header("content-length").is_some_and(|it| it != "0"))
+        {
+            let is_hash = request.header("x-amz-content-sha256").unwrap() != "UNSIGNED-PAYLOAD";
+            assert_eq!(is_hash, signed, "{endpoint}, {request:?}");
+            bodies += 1;
+        }
+        assert!(bodies >= 5, "one value, three parts, a completion, the keys to delete: {bodies}");
+    }
+}
+
+#[tokio::test]
 async fn connections_are_reused() {
     let fixture = Fixture::new().await;
     let keys = fixture.put_numbered(200);

@@ -42,6 +42,16 @@ PEERS = [
         keeps=False,
         cannot={op: "the same as s3flow" for op in ("put", "list", "head", "threes")},
     ),
+    # Bodies out of the signature, where s3flow has them in it.
+    Peer(
+        "s3flow-unsigned",
+        ("{bin}/client-s3flow", "unsigned"),
+        package="client-s3flow",
+        beside=".*",
+        cannot=dict.fromkeys(
+            ["get", "ranges", "list", "head", "threes", "put-medium-tls", "put-large-tls"], "the same as s3flow"
+        ),
+    ),
     Peer(
         "curl",
         ("{clients}/curl",),

@@ -10,7 +10,7 @@ from .peers import PEERS
 MIB = 1 << 20
 # Whose ratios are told, and who is no peer: another way to use it, and the floor.
 OURS = "s3flow"
-NO_PEERS = (OURS, "s3flow-stream", "curl")
+NO_PEERS = (OURS, "s3flow-stream", "s3flow-unsigned", "curl")
 
 
 # Rows that have a first object.

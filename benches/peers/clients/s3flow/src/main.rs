@@ -1,5 +1,6 @@
 //! s3flow: the streams of its many-operations, with its defaults on. `client-s3flow` keeps what it downloads until its end, as
-//! the other clients do; `client-s3flow stream` drops each object as it comes, which removes its file.
+//! the other clients do; `client-s3flow stream` drops each object as it comes, which removes its file; `client-s3flow unsigned`
+//! leaves bodies out of the signature, as the other clients do.
 
 use std::mem;
 use std::time::Instant;
@@ -10,20 +11,24 @@ use s3flow::{Client, Credentials, S3, S3GetObject};
 
 fn main() -> Result<()> {
     let job = Job::from_env()?;
-    let drops = match std::env::args().nth(1).as_deref() {
-        None => false,
-        Some("stream") => true,
-        Some(other) => return Err(format!("{other}: only `stream` is known").into()),
+    let (drops, unsigned) = match std::env::args().nth(1).as_deref() {
+        None => (false, false),
+        Some("stream") => (true, false),
+        Some("unsigned") => (false, true),
+        Some(other) => return Err(format!("{other}: only `stream` and `unsigned` are known").into()),
     };
-    common::run(work(job, drops))
+    common::run(work(job, drops, unsigned))
 }
 
-async fn work(job: Job, drops: bool) -> Result<()> {
-    let client = Client::builder()
+async fn work(job: Job, drops: bool, unsigned: bool) -> Result<()> {
+    let mut client = Client::builder()
         .endpoint(&job.endpoint)
         .region(&job.region)
         .credentials(Credentials::new(&job.access_key_id, &job.secret_access_key))
         .tmproot(&job.directory);
+    if unsigned {
+        client = client.payload_signing(false);
+    }
     let root = format!("s3://{}/{}", job.bucket, job.prefix);
     let s3 = client.build()?.s3().s3root(root).concurrency(job.concurrency).build()?;
     match job.op {
