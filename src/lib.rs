@@ -2,6 +2,7 @@
 //! [parity]: crate::_metaflow_parity
 //! [reliability]: crate::_reliability
 //! [design]: crate::_design
+//! [performance]: crate::_performance
 #![doc = include_str!("../README.md")]
 
 mod abandoned;
@@ -58,6 +59,10 @@ pub mod _design {}
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("../docs/metaflow-parity.md")]
 pub mod _metaflow_parity {}
+
+#[cfg(doc)]
+#[doc = include_str!("../docs/performance.md")]
+pub mod _performance {}
 
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("../docs/reliability.md")]
