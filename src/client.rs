@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
@@ -13,7 +14,7 @@ use crate::encryption::Encryption;
 use crate::error::Result;
 use crate::limits::{Ceilings, Limits, SlowedPrefix, Stats};
 use crate::retry::Retries;
-use crate::scope::Promised;
+use crate::scope::{CLOSE_LIMIT, Promised, Scopes};
 use crate::store::Store;
 
 /// What a process needs once: connections, credentials, defaults.
@@ -36,6 +37,7 @@ pub(crate) struct ClientParts {
     pub(crate) store: Store,
     pub(crate) ceilings: Arc<Ceilings>,
     pub(crate) promised: Arc<Promised>,
+    pub(crate) scopes: Scopes,
     pub(crate) retries: Retries,
     pub(crate) concurrency: usize,
     pub(crate) part_size: Option<u64>,
@@ -119,6 +121,44 @@ impl Client {
         self.parts.ceilings.stats()
     }
 
+    /// Ends all scopes of this client: operations that are running may end by themselves, others are
+    /// [`Closed`](crate::ErrorKind::Closed) from now on; then each scope is [closed](crate::S3::close). Waits 10 s at most, as most
+    /// supervisors do before they kill.
+    ///
+    /// Of a many-operation that is running, the objects that are on their way are finished, and the others are errors.
+    ///
+    /// # Errors
+    ///
+    /// The first one of a scope's close.
+    ///
+    /// # Cancel safety
+    ///
+    /// From the first poll on no operation begins. Dropping the future leaves the scopes as they are then; closing again goes on.
+    pub async fn close(&self) -> Result<()> {
+        self.close_within(CLOSE_LIMIT).await
+    }
+
+    /// As [`close`](Self::close), for at most `limit`: three quarters of it are for operations to end by themselves, and what is left
+    /// of it for cleanups.
+    ///
+    /// ```
+    /// # async fn example(client: s3flow::Client) {
+    /// use std::time::Duration;
+    ///
+    /// tokio::signal::ctrl_c().await.ok();
+    /// if let Err(error) = client.close_within(Duration::from_secs(25)).await {
+    ///     eprintln!("{error}");
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As of [`close`](Self::close).
+    pub async fn close_within(&self, limit: Duration) -> Result<()> {
+        self.parts.scopes.close_within(limit).await.map_err(|error| error.with_operation("close", None))
+    }
+
     pub(crate) fn from_parts(parts: ClientParts) -> Self {
         Self { parts: Arc::new(parts) }
     }
@@ -134,6 +174,7 @@ impl fmt::Debug for Client {
             store,
             ceilings,
             promised: _,
+            scopes: _,
             retries,
             concurrency,
             part_size,

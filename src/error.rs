@@ -38,6 +38,8 @@ struct Inner {
     index: Option<usize>,
     retryable: bool,
     outcome_unknown: bool,
+    /// By the operation's own timeout.
+    timed_out: bool,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
@@ -63,7 +65,8 @@ pub enum ErrorKind {
     NoSuchBucket,
     /// The server asked for fewer requests until the attempts were used up.
     Throttled,
-    /// Nothing moved for longer than the idle timeout, on every attempt; or of a close, cleanups took longer than it waits.
+    /// Nothing moved for longer than the idle timeout, on every attempt; or an operation took longer than its
+    /// [timeout](crate::S3::with_timeout); or of a close, cleanups took longer than it waits.
     Timeout,
     /// The server could not be reached, or connections to it broke, on every attempt.
     Network,
@@ -133,6 +136,7 @@ impl Error {
             index: None,
             retryable: false,
             outcome_unknown: false,
+            timed_out: false,
             source: None,
         }))
     }
@@ -163,6 +167,17 @@ impl Error {
     pub(crate) fn with_retryable(mut self, retryable: bool) -> Self {
         self.0.retryable = retryable;
         self
+    }
+
+    /// Of an operation that its timeout has ended.
+    pub(crate) fn timed_out(limit: std::time::Duration) -> Self {
+        let mut error = Self::new(ErrorKind::Timeout, format!("the operation's timeout of {limit:?} is over"));
+        error.0.timed_out = true;
+        error
+    }
+
+    pub(crate) fn is_timeout(&self) -> bool {
+        self.0.timed_out
     }
 
     pub(crate) fn with_outcome_unknown(mut self, unknown: bool) -> Self {
@@ -268,6 +283,27 @@ impl Error {
     }
 }
 
+impl Error {
+    pub(crate) fn io_kind(&self) -> std::io::ErrorKind {
+        use std::io::ErrorKind as Io;
+        match self.kind() {
+            ErrorKind::NotFound | ErrorKind::NoSuchBucket => Io::NotFound,
+            ErrorKind::AccessDenied => Io::PermissionDenied,
+            ErrorKind::InvalidRange | ErrorKind::InvalidUrl | ErrorKind::InvalidObject | ErrorKind::Config => {
+                Io::InvalidInput
+            }
+            ErrorKind::InsufficientDiskSpace => Io::StorageFull,
+            ErrorKind::Timeout => Io::TimedOut,
+            ErrorKind::Network => Io::ConnectionAborted,
+            ErrorKind::Integrity => Io::InvalidData,
+            ErrorKind::Unsupported => Io::Unsupported,
+            ErrorKind::Throttled | ErrorKind::Changed | ErrorKind::Closed | ErrorKind::Io | ErrorKind::Other => {
+                Io::Other
+            }
+        }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inner = &*self.0;
@@ -315,6 +351,7 @@ impl fmt::Debug for Error {
             index,
             retryable,
             outcome_unknown,
+            timed_out: _,
             source,
         } = &*self.0;
         f.debug_struct("Error")
@@ -331,6 +368,21 @@ impl fmt::Debug for Error {
             .field("outcome_unknown", outcome_unknown)
             .field("source", source)
             .finish()
+    }
+}
+
+#[cfg(feature = "serve")]
+impl Error {
+    /// Whether a value was longer than a limit that it had.
+    pub(crate) fn is_too_long(&self) -> bool {
+        self.source().is_some_and(|source| source.is::<crate::request::TooLong>())
+    }
+}
+
+impl From<Error> for std::io::Error {
+    /// With the error inside, where [`get_ref`](std::io::Error::get_ref) finds it.
+    fn from(error: Error) -> Self {
+        Self::new(error.io_kind(), error)
     }
 }
 

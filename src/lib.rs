@@ -3,6 +3,7 @@
 //! [reliability]: crate::_reliability
 //! [design]: crate::_design
 //! [performance]: crate::_performance
+//! [migration]: crate::_migration
 #![doc = include_str!("../README.md")]
 
 mod abandoned;
@@ -29,6 +30,8 @@ mod request;
 mod retry;
 mod s3;
 mod scope;
+#[cfg(feature = "serve")]
+pub mod serve;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -44,7 +47,8 @@ pub use crate::limits::{Limits, RetryCounts, SlowedPrefix, Stats, Waiting};
 pub use crate::object::{RangeInfo, S3Object};
 pub use crate::ops::{
     AbandonedUploads, AbortUpload, Copy, CopyMany, Delete, DeleteMany, Exists, FileInput, Get, GetInput, GetMany,
-    GetRecursive, Info, InfoMany, ListCursor, ListPaths, ListRecursive, Put, PutInput, PutMany,
+    GetReader, GetRecursive, GetStream, Info, InfoMany, ListCursor, ListPaths, ListRecursive, ObjectReader, Open,
+    PresignGet, PresignPut, PresignedRequest, Put, PutInput, PutMany, PutWriter,
 };
 pub use crate::receipt::{DeleteReceipt, PutOutcome, PutReceipt};
 pub use crate::request::{PutValue, S3GetObject, S3PutObject};
@@ -64,6 +68,14 @@ pub mod _metaflow_parity {}
 #[doc = include_str!("../docs/performance.md")]
 pub mod _performance {}
 
+#[cfg(all(doc, feature = "serve"))]
+#[doc = include_str!("../docs/services.md")]
+pub mod _services {}
+
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/migration.md")]
+pub mod _migration {}
+
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("../docs/reliability.md")]
 pub mod _reliability {}
@@ -77,6 +89,7 @@ const _: () = {
     handle::<Client>();
     handle::<Limits>();
     handle::<S3>();
+    handle::<PresignedRequest>();
     handle::<S3Object>();
     handle::<PutReceipt>();
     handle::<DeleteReceipt>();
@@ -96,12 +109,19 @@ const _: () = {
     send::<DeleteMany>();
     send::<Get>();
     send::<GetMany>();
+    send::<GetReader>();
+    send::<GetStream>();
     send::<GetRecursive>();
     send::<Exists>();
     send::<Info>();
     send::<InfoMany>();
     send::<ListPaths>();
     send::<ListRecursive>();
+    send::<ObjectReader>();
+    send::<Open>();
+    send::<PresignGet>();
+    send::<PresignPut>();
     send::<Put>();
     send::<PutMany>();
+    send::<PutWriter>();
 };

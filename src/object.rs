@@ -14,7 +14,7 @@ use crate::checksum::Verified;
 use crate::error::{Error, ErrorKind, Result};
 use crate::metadata;
 use crate::scope::FileLease;
-use crate::store::{ListedObject, ObjectHead};
+use crate::store::{KeptHeaders, ListedObject, ObjectHead};
 
 /// An object in S3, and, after a get, its local copy.
 ///
@@ -24,7 +24,7 @@ use crate::store::{ListedObject, ObjectHead};
 ///
 /// Which properties are known depends on where the object comes from:
 ///
-/// | from | `exists` | `size`, `etag`, `last_modified` | `content_type`, `metadata`, `encryption`, `range_info` | `path` |
+/// | from | `exists` | `size`, `etag`, `last_modified` | `content_type` and other headers, `metadata`, `encryption`, `range_info` | `path` |
 /// |---|---|---|---|---|
 /// | a get | yes | yes | yes, unless `return_info(false)` | yes |
 /// | an info | yes | yes | yes | no |
@@ -63,6 +63,7 @@ impl Facts {
 #[derive(Debug)]
 struct Info {
     content_type: Option<String>,
+    kept: Option<Box<KeptHeaders>>,
     metadata: Option<Map<String, Value>>,
     encryption: Option<String>,
     range: RangeInfo,
@@ -113,6 +114,7 @@ impl S3Object {
             last_modified,
             date: _,
             content_type,
+            kept,
             attributes,
             encryption,
             version_id,
@@ -120,7 +122,7 @@ impl S3Object {
             checksum: _,
         } = head;
         let metadata = attributes.as_deref().and_then(metadata::decode);
-        let info = range.map(|range| Info { content_type, metadata, encryption, range });
+        let info = range.map(|range| Info { content_type, kept, metadata, encryption, range });
         let facts =
             Facts { size: Some(size), etag, last_modified, version_id, verified, info, ..Facts::unknown(address) };
         Self { index, facts: Arc::new(facts), file: file.map(Arc::new) }
@@ -189,6 +191,34 @@ impl S3Object {
     #[must_use]
     pub fn content_type(&self) -> Option<&str> {
         self.facts.info.as_ref()?.content_type.as_deref()
+    }
+
+    fn kept(&self) -> Option<&KeptHeaders> {
+        self.facts.info.as_ref()?.kept.as_deref()
+    }
+
+    /// `Cache-Control`, as it was stored.
+    #[must_use]
+    pub fn cache_control(&self) -> Option<&str> {
+        self.kept()?.cache_control.as_deref()
+    }
+
+    /// `Content-Disposition`, as it was stored.
+    #[must_use]
+    pub fn content_disposition(&self) -> Option<&str> {
+        self.kept()?.content_disposition.as_deref()
+    }
+
+    /// `Content-Encoding`: what was done to the bytes, such as `gzip`. They come as they are stored.
+    #[must_use]
+    pub fn content_encoding(&self) -> Option<&str> {
+        self.kept()?.content_encoding.as_deref()
+    }
+
+    /// `Content-Language`, as it was stored.
+    #[must_use]
+    pub fn content_language(&self) -> Option<&str> {
+        self.kept()?.content_language.as_deref()
     }
 
     /// The user metadata, as s3flow or Metaflow stored it.
@@ -361,6 +391,14 @@ impl Serialize for S3Object {
             #[serde(skip_serializing_if = "Option::is_none")]
             content_type: Option<&'a str>,
             #[serde(skip_serializing_if = "Option::is_none")]
+            cache_control: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            content_disposition: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            content_encoding: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            content_language: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
             metadata: Option<&'a Map<String, Value>>,
             #[serde(skip_serializing_if = "Option::is_none")]
             encryption: Option<&'a str>,
@@ -383,6 +421,10 @@ impl Serialize for S3Object {
             version_id: self.version_id(),
             has_info: self.has_info(),
             content_type: self.content_type(),
+            cache_control: self.cache_control(),
+            content_disposition: self.content_disposition(),
+            content_encoding: self.content_encoding(),
+            content_language: self.content_language(),
             metadata: self.metadata(),
             encryption: self.encryption(),
             range_info: self.range_info(),

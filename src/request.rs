@@ -6,7 +6,7 @@ mod written;
 
 pub use self::put::S3PutObject;
 pub use self::value::PutValue;
-pub(crate) use self::value::{ByteStream, Source};
+pub(crate) use self::value::{ByteStream, Source, TooLong};
 use crate::address::{Address, Root};
 use crate::encryption::{CustomerKey, Encryption};
 use crate::error::{Error, ErrorKind, Result};

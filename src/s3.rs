@@ -6,17 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::Stream;
+use tokio_util::sync::CancellationToken;
 
 use crate::abandoned::AbandonedUpload;
 use crate::address::Root;
 use crate::client::{Client, ClientParts};
 use crate::config::S3Builder;
 use crate::encryption::Encryption;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{Flow, Limits, Stats};
 use crate::ops::{
     AbandonedUploads, AbortUpload, Copy, CopyMany, Delete, DeleteMany, Exists, FileInput, Get, GetInput, GetMany,
-    GetRecursive, Info, InfoMany, ListPaths, ListRecursive, Put, PutInput, PutMany,
+    GetRecursive, Info, InfoMany, ListPaths, ListRecursive, Open, PresignGet, PresignPut, Put, PutInput, PutMany,
 };
 use crate::request::{PutValue, S3GetObject, S3PutObject};
 use crate::scope::{CLOSE_LIMIT, Scope};
@@ -54,6 +55,7 @@ pub struct S3 {
     inner: Arc<Inner>,
     /// Of the operation that this clone is for.
     engine: Arc<Engine>,
+    timeout: Option<Duration>,
 }
 
 struct Inner {
@@ -69,6 +71,9 @@ pub(crate) struct Settings {
     pub(crate) encryption: Option<Encryption>,
     pub(crate) concurrency: usize,
     pub(crate) part_size: Option<u64>,
+    pub(crate) timeout: Option<Duration>,
+    /// Ends the scope from outside.
+    pub(crate) token: Option<CancellationToken>,
 }
 
 impl S3 {
@@ -78,9 +83,24 @@ impl S3 {
     }
 
     pub(crate) fn from_parts(client: Client, flow: Flow, tmproot: PathBuf, settings: Settings) -> Self {
-        let ClientParts { store, retries, workers, in_place, promised, extra_parts, extra_pages, integrity, .. } =
-            client.parts();
-        let scope = Arc::new(Scope::new(tmproot, Arc::clone(workers), Arc::clone(promised)));
+        let ClientParts {
+            store,
+            retries,
+            workers,
+            in_place,
+            promised,
+            extra_parts,
+            extra_pages,
+            integrity,
+            scopes,
+            ..
+        } = client.parts();
+        let mut scope = Scope::new(tmproot, Arc::clone(workers), Arc::clone(promised)).drained_by(scopes.draining());
+        if let Some(token) = &settings.token {
+            scope = scope.ended_by(token);
+        }
+        let scope = Arc::new(scope);
+        scopes.add(&scope);
         let engine = Arc::new(Engine {
             store: store.with_flow(flow.clone()),
             retries: retries.with_flow(flow),
@@ -90,12 +110,33 @@ impl S3 {
             extra_pages: Arc::clone(extra_pages),
             integrity: *integrity,
         });
-        Self { inner: Arc::new(Inner { client, scope, settings }), engine }
+        let timeout = settings.timeout;
+        Self { inner: Arc::new(Inner { client, scope, settings }), engine, timeout }
     }
 
     /// The same scope, for an operation with a share of its own.
     fn operation(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner), engine: Arc::new(self.engine.for_another_operation()) }
+        Self { engine: Arc::new(self.engine.for_another_operation()), ..self.clone() }
+    }
+
+    /// The same scope, in which no operation takes longer than this: it ends with
+    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout), as if it had been dropped, and what was written then has an
+    /// [unknown outcome](crate::Error::is_outcome_unknown). Of a many-operation it is each object's, of a listing each page's, and of
+    /// what is read without a file, until the beginning of the answer. In place of [`S3Builder::timeout`].
+    ///
+    /// A service that has a second left to answer gives it on:
+    ///
+    /// ```
+    /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
+    /// use std::time::Duration;
+    ///
+    /// let left = Duration::from_secs(1);
+    /// let object = s3.with_timeout(left).get("model.bin").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn with_timeout(&self, limit: Duration) -> Self {
+        Self { timeout: Some(limit), ..self.clone() }
     }
 
     /// The root of the scope as an `s3://` URL; `None` when keys are whole URLs.
@@ -293,6 +334,34 @@ impl S3 {
         PutMany::of_stream(self.operation(), futures::StreamExt::map(objects, PutInput::into_put))
     }
 
+    /// A URL with which whoever has it may get an object for a while, without credentials.
+    ///
+    /// ```
+    /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
+    /// use std::time::Duration;
+    ///
+    /// let link = s3.presign_get("report.pdf").expires_in(Duration::from_secs(300)).await?;
+    /// println!("{} {}", link.method(), link.url());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn presign_get(&self, object: impl Into<S3GetObject>) -> PresignGet {
+        PresignGet::new(self.operation(), object.into())
+    }
+
+    /// A URL with which whoever has it may put an object for a while, without credentials.
+    ///
+    /// ```
+    /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
+    /// let upload = s3.presign_put("avatar.png").content_type("image/png").content_length(20_480).await?;
+    /// println!("{} {} with {:?}", upload.method(), upload.url(), upload.headers());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn presign_put(&self, key: impl Into<String>) -> PresignPut {
+        PresignPut::new(self.operation(), key.into())
+    }
+
     /// Copies one object inside the server: its bytes, properties, metadata and tags. The source is what a
     /// [`get`](Self::get) takes; the destination is a key. With a root, keys of both are below it: what lies elsewhere is named
     /// by its [`S3Object`](crate::S3Object), or copied in a scope without a root, by URLs.
@@ -327,6 +396,25 @@ impl S3 {
     {
         let copies = copies.into_iter().map(|(source, destination)| (source.into(), destination.into()));
         CopyMany::new(self.operation(), copies.collect())
+    }
+
+    /// Opens one object to be read here and there, as a file, without a local copy.
+    ///
+    /// ```
+    /// # async fn example(s3: s3flow::S3) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::io::SeekFrom;
+    /// use tokio::io::{AsyncReadExt, AsyncSeekExt};
+    ///
+    /// let mut table = s3.open("table.parquet").await?;
+    /// table.seek(SeekFrom::End(-8)).await?;
+    /// let mut end = [0; 8];
+    /// table.read_exact(&mut end).await?;
+    /// assert_eq!(&end[4..], b"PAR1");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn open(&self, object: impl Into<S3GetObject>) -> Open {
+        Open::new(self.operation(), object.into())
     }
 
     /// Asks for the size and the info of one object without its bytes.
@@ -637,6 +725,33 @@ impl S3 {
     /// a removal that has begun goes on to its end.
     pub async fn close_within(&self, limit: Duration) -> Result<()> {
         self.inner.scope.close_within(limit).await.map_err(|error| error.with_operation("close", None))
+    }
+
+    /// Runs an operation unless and until the scope is closed, and no longer than its timeout.
+    pub(crate) async fn run<T>(&self, operation: impl Future<Output = Result<T>>) -> Result<T> {
+        let operation = self.scope().unless_closed(operation);
+        match self.timeout {
+            None => operation.await,
+            Some(limit) => tokio::time::timeout(limit, operation).await.unwrap_or_else(|_| Err(self.timed_out())),
+        }
+    }
+
+    /// The same with one that changes something.
+    pub(crate) async fn change<T>(&self, operation: impl Future<Output = Result<T>>) -> Result<T> {
+        let ended = self.run(operation).await;
+        ended.map_err(|error| {
+            // Ended from outside, what was sent of it may be carried out.
+            let unknown = error.is_outcome_unknown() || error.kind() == ErrorKind::Closed || error.is_timeout();
+            error.with_outcome_unknown(unknown)
+        })
+    }
+
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
+
+    pub(crate) fn timed_out(&self) -> Error {
+        Error::timed_out(self.timeout.unwrap_or_default())
     }
 
     pub(crate) fn root(&self) -> &Root {

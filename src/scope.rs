@@ -19,6 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 mod close;
 mod file;
 mod locked;
+mod scopes;
 mod space;
 #[cfg(unix)]
 mod sweep;
@@ -27,6 +28,7 @@ mod writer;
 pub(crate) use self::close::CLOSE_LIMIT;
 pub(crate) use self::file::{FileLease, PartFile};
 use self::locked::LockedDir;
+pub(crate) use self::scopes::Scopes;
 pub(crate) use self::space::{Promised, Space};
 pub(crate) use self::writer::{FileWriter, Target};
 
@@ -38,6 +40,8 @@ pub(crate) struct Scope {
     /// Never locked for longer than it takes to look.
     directory: RwLock<Option<Arc<Directory>>>,
     closed: CancellationToken,
+    /// Cancelled when the client takes no more operations.
+    draining: CancellationToken,
     /// The operations.
     running: TaskTracker,
     /// What the operations leave to be done.
@@ -72,10 +76,21 @@ impl Scope {
             promised,
             directory: RwLock::new(None),
             closed: CancellationToken::new(),
+            draining: CancellationToken::new(),
             running: TaskTracker::new(),
             aborts: TaskTracker::new(),
             leaving: Mutex::new(None),
         }
+    }
+
+    /// The same, closed too when `token` is cancelled.
+    pub(crate) fn ended_by(self, token: &CancellationToken) -> Self {
+        Self { closed: token.child_token(), ..self }
+    }
+
+    /// The same, with no operation that is begun after `token` is cancelled.
+    pub(crate) fn drained_by(self, token: CancellationToken) -> Self {
+        Self { draining: token, ..self }
     }
 
     /// The tasks that clean up after dropped operations.
@@ -95,7 +110,8 @@ impl Scope {
         &self,
         operation: impl Future<Output = Result<T>>,
     ) -> impl Future<Output = Result<T>> {
-        let running = self.running.track_future(Box::pin(operation).with_cancellation_token(&self.closed));
+        let end = if self.draining.is_cancelled() { &self.draining } else { &self.closed };
+        let running = self.running.track_future(Box::pin(operation).with_cancellation_token(end));
         running.map(|done| done.unwrap_or_else(|| Err(closed())))
     }
 

@@ -20,6 +20,7 @@ use crate::encryption::Encryption;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{Ceilings, Limits};
 use crate::retry::{METAFLOW_RETRY_COUNT, METAFLOW_TRANSIENT_RETRY_COUNT, Retries, RetryPolicy};
+use crate::scope::Scopes;
 use crate::store::{CaCertificates, CredentialSource, Store, StoreConfig, TlsRoots, TransportConfig};
 use crate::transfer::{EXTRA_PAGES, EXTRA_PARTS};
 
@@ -408,6 +409,7 @@ impl ClientBuilder {
             store: Store::new(store).map_err(|problem| Error::new(ErrorKind::Config, problem))?,
             ceilings,
             promised: Arc::default(),
+            scopes: Scopes::default(),
             retries: Retries::new(policy),
             concurrency,
             part_size: self.part_size.map(checked_part_size).transpose()?,

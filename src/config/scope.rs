@@ -3,6 +3,9 @@
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
 
 use super::run::Run;
 use super::{checked_concurrency, checked_part_size};
@@ -44,6 +47,8 @@ pub struct S3Builder {
     part_size: Option<u64>,
     limits: Limits,
     weight: Option<NonZeroU32>,
+    timeout: Option<Duration>,
+    token: Option<CancellationToken>,
 }
 
 impl S3Builder {
@@ -146,6 +151,31 @@ impl S3Builder {
         self
     }
 
+    /// How long an operation on one object may take; see [`S3::with_timeout`]. Default: as long as the
+    /// [retry policy](crate::RetryPolicy) lets it.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.timeout = Some(limit);
+        self
+    }
+
+    /// Ends the operations of the scope when `token` is cancelled, with [`ErrorKind::Closed`], as [`S3::close`] does. Its files stay until
+    /// the scope is closed or dropped.
+    ///
+    /// ```
+    /// # fn main() -> s3flow::Result<()> {
+    /// use tokio_util::sync::CancellationToken;
+    ///
+    /// let shutdown = CancellationToken::new();
+    /// let s3 = s3flow::S3::builder().s3root("s3://bucket").cancellation_token(shutdown.clone()).build()?;
+    /// shutdown.cancel(); // from anywhere
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn cancellation_token(mut self, token: CancellationToken) -> Self {
+        self.token = Some(token);
+        self
+    }
+
     /// Checks the settings and makes the scope. Nothing is sent, and no directory is made. With a [client](Self::client),
     /// nothing is read either; without one, what [`ClientBuilder::build`](crate::ClientBuilder::build) reads.
     ///
@@ -154,8 +184,21 @@ impl S3Builder {
     /// [`ErrorKind::InvalidUrl`] for an `s3root`, a run, a bucket or a `DATATOOLS_S3ROOT` that is not an address, naming where
     /// it stands; [`ErrorKind::Config`] for anything else that cannot be used, or is needed and not set.
     pub fn build(self) -> Result<S3> {
-        let Self { client, s3root, run, bucket, prefix, tmproot, encryption, concurrency, part_size, limits, weight } =
-            self;
+        let Self {
+            client,
+            s3root,
+            run,
+            bucket,
+            prefix,
+            tmproot,
+            encryption,
+            concurrency,
+            part_size,
+            limits,
+            weight,
+            timeout,
+            token,
+        } = self;
         let client = match client {
             Some(client) => client,
             None => Client::new()?,
@@ -174,7 +217,7 @@ impl S3Builder {
         let part_size = part_size.map(checked_part_size).transpose()?.or(parts.part_size);
         let limits = Arc::new(Ceilings::new(limits)?);
         let flow = Flow::of_scope(&client.parts().ceilings, limits, weight.unwrap_or(NonZeroU32::MIN));
-        Ok(S3::from_parts(client, flow, tmproot, Settings { root, encryption, concurrency, part_size }))
+        Ok(S3::from_parts(client, flow, tmproot, Settings { root, encryption, concurrency, part_size, timeout, token }))
     }
 }
 

@@ -16,6 +16,8 @@ pub(crate) struct Ceilings {
     pub(super) memory: Arc<Gate>,
     /// Of the memory, what streams of callers may have.
     pub(super) streams: Arc<Gate>,
+    /// Of the memory, what may be read ahead of callers.
+    pub(super) ahead: Arc<Gate>,
     pub(super) disk: Arc<Gate>,
     /// Requests that were begun.
     pub(super) begun: Arc<Pace>,
@@ -62,6 +64,7 @@ impl Default for Ceilings {
             requests: Gate::with_room_for_others(),
             memory: Gate::with_room_for_others(),
             streams: Gate::for_anyone(),
+            ahead: Gate::for_anyone(),
             disk: Gate::for_anyone(),
             begun: Arc::default(),
             sent: Arc::default(),
@@ -103,6 +106,7 @@ impl Ceilings {
         self.requests.set_limit(limits.requests_in_flight);
         self.memory.set_limit(limits.memory_bytes);
         self.streams.set_limit(limits.memory_bytes.map(|bytes| bytes - bytes / 4));
+        self.ahead.set_limit(limits.memory_bytes.map(|bytes| bytes / 8));
         self.disk.set_limit(limits.disk_bytes);
         self.begun.set_rate(rate(limits.requests_per_second));
         self.sent.set_rate(rate(limits.upload_bytes_per_second));

@@ -125,6 +125,16 @@ impl Flow {
         self.try_hold(bytes, |ceilings| &ceilings.memory)
     }
 
+    /// So many bytes of memory for what is read ahead of a caller, if they are there. All that is read ahead together leaves most of
+    /// it: what a caller does before it reads on may wait for memory.
+    pub(crate) fn try_ahead(&self, bytes: u64) -> Option<[Held; 2]> {
+        let most = self.ceilings().iter().filter_map(|ceilings| ceilings.ahead.limit()).min();
+        if most.is_some_and(|most| most < bytes) {
+            return None;
+        }
+        Some([self.try_hold(bytes, |ceilings| &ceilings.ahead)?, self.try_memory(bytes)?])
+    }
+
     /// Whether somebody waits for memory.
     pub(crate) fn memory_is_wanted(&self) -> bool {
         self.ceilings().iter().any(|ceilings| ceilings.waiting(Wait::Memory) > 0)

@@ -183,7 +183,7 @@ impl Listing {
         // One listing has both: what is in the directory, and what has exactly its name.
         let prefix = namesake.as_ref().map_or(prefix.as_str(), |namesake| namesake.key());
         let page = self.s3.engine().request(|store| store.list_uploads(bucket, prefix, marker.as_ref()));
-        let page = self.s3.scope().unless_closed(page).await;
+        let page = self.s3.run(page).await;
         let UploadsPage { uploads, next, date } =
             page.map_err(|error| error.with_operation(OPERATION, Some(url.to_string())))?;
         let is_older =
@@ -240,7 +240,7 @@ impl IntoFuture for AbortUpload {
 
 async fn aborted(s3: S3, upload: AbandonedUpload) -> Result<AbandonedUpload> {
     let abort = s3.engine().request(|store| store.abort_listed(upload.location(), upload.upload_id()));
-    match s3.scope().unless_closed(abort).await {
+    match s3.change(abort).await {
         Ok(()) => Ok(upload),
         Err(error) => Err(error.with_operation("abort_upload", Some(upload.url().to_owned()))),
     }

@@ -209,7 +209,7 @@ async fn delete(s3: S3, batch: Vec<Input>, permits: Arc<Semaphore>) -> Vec<Outco
         });
     }
     let deletes = async { Ok(transfer::delete_objects(s3.engine(), &locations, &permits).await) };
-    let outcomes = s3.scope().unless_closed(deletes).await;
+    let outcomes = s3.change(deletes).await;
     let outcome_of = |location: &Location| match &outcomes {
         Ok(outcomes) => outcomes[places[location]].as_ref().cloned(),
         Err(closed) => Err(closed),

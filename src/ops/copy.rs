@@ -6,9 +6,9 @@ use std::task::{Context, Poll};
 
 use futures::{Stream, StreamExt as _};
 
+use super::Operation;
 use super::many::{Many, awaited_in_order, numbered, settings_of_many};
 use super::turns::Turns;
-use super::{Operation, closed_meanwhile};
 use crate::address::Address;
 use crate::encryption::Encryption;
 use crate::error::{Error, ErrorKind, Result};
@@ -108,7 +108,7 @@ async fn copy(s3: &S3, index: usize, prepared: Prepared) -> Result<PutReceipt> {
         transfer::copy(engine, source, &to.location, &headers).await
     };
     s3.scope().check_open().map_err(|error| error.with_operation("copy", Some(to.location.url())))?;
-    match s3.scope().unless_closed(copied).await {
+    match s3.change(copied).await {
         Ok(stored) => Ok(PutReceipt::new(index, to, PutOutcome::Stored, Some(stored))),
         Err(error) => {
             let of_the_source = match error.kind() {
@@ -118,7 +118,7 @@ async fn copy(s3: &S3, index: usize, prepared: Prepared) -> Result<PutReceipt> {
                 _ => false,
             };
             let place = if of_the_source { &from } else { &to };
-            Err(closed_meanwhile(error).with_operation("copy", Some(place.location.url())))
+            Err(error.with_operation("copy", Some(place.location.url())))
         }
     }
 }

@@ -6,9 +6,9 @@ use std::task::{Context, Poll};
 
 use futures::Stream;
 
+use super::Operation;
 use super::batches::Batches;
 use super::many::{Many, awaited_in_order};
-use super::{Operation, closed_meanwhile};
 use crate::address::Address;
 use crate::error::{Error, ErrorKind, Result};
 use crate::receipt::DeleteReceipt;
@@ -61,9 +61,9 @@ impl IntoFuture for Delete {
             let address = target(&s3, &object)?;
             let delete = s3.engine().change(|store| store.delete(&address.location));
             s3.scope().check_open().map_err(|error| error.with_operation(OPERATION, Some(address.location.url())))?;
-            match s3.scope().unless_closed(delete).await {
+            match s3.change(delete).await {
                 Ok(deleted) => Ok(DeleteReceipt::new(0, address, deleted)),
-                Err(error) => Err(closed_meanwhile(error).with_operation(OPERATION, Some(address.location.url()))),
+                Err(error) => Err(error.with_operation(OPERATION, Some(address.location.url()))),
             }
         })
     }

@@ -43,9 +43,9 @@ pub struct Get {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Settings {
-    pub(super) return_missing: bool,
-    pub(super) return_info: bool,
+pub(crate) struct Settings {
+    pub(crate) return_missing: bool,
+    pub(crate) return_info: bool,
 }
 
 impl Default for Settings {
@@ -83,6 +83,14 @@ impl Get {
         self.settings.return_info = return_info;
         self
     }
+
+    pub(crate) fn into_parts(self) -> (S3, S3GetObject, Settings) {
+        (self.s3, self.object, self.settings)
+    }
+
+    pub(super) fn redownloads(&self) -> u32 {
+        self.s3.engine().integrity.redownloads
+    }
 }
 
 impl IntoFuture for Get {
@@ -102,7 +110,7 @@ pub(super) async fn get(s3: S3, index: usize, object: S3GetObject, settings: Set
         let directory = s3.scope().directory().await?;
         transfer::download(s3.engine(), &address.location, options, &directory).await
     };
-    match s3.scope().unless_closed(download).await {
+    match s3.run(download).await {
         Ok(Downloaded { head, offset, file, verified }) => {
             let range = settings.return_info.then(|| RangeInfo::new(head.size, offset, file.size()));
             Ok(S3Object::found(index, address, head, range, Some(file), verified))

@@ -58,7 +58,7 @@ impl IntoFuture for Info {
 
 async fn info(s3: S3, index: usize, object: S3GetObject, return_missing: bool) -> Result<S3Object> {
     let address = object.address(s3.root()).map_err(|error| error.with_operation("info", None))?;
-    match s3.scope().unless_closed(head(&s3, &object, &address)).await {
+    match s3.run(head(&s3, &object, &address)).await {
         Ok(head) => {
             let range = RangeInfo::new(head.size, 0, head.size);
             Ok(S3Object::found(index, address, head, Some(range), None, None))

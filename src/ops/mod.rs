@@ -12,28 +12,30 @@ mod info;
 mod list;
 mod listing;
 mod many;
+mod open;
+mod presign;
 mod put;
 mod recursive;
+mod stream;
 mod turns;
+mod writer;
 
 pub use self::abandoned::{AbandonedUploads, AbortUpload};
 pub use self::copy::{Copy, CopyMany};
 pub use self::delete::{Delete, DeleteMany};
 pub use self::exists::Exists;
+#[cfg(feature = "serve")]
+pub(crate) use self::get::Settings as GetSettings;
 pub use self::get::{Get, GetInput, GetMany};
 pub use self::info::{Info, InfoMany};
 pub use self::list::{ListPaths, ListRecursive};
 pub use self::listing::ListCursor;
+pub use self::open::{ObjectReader, Open};
+pub use self::presign::{PresignGet, PresignPut, PresignedRequest};
 pub use self::put::{FileInput, Put, PutInput, PutMany};
 pub use self::recursive::GetRecursive;
-
-use crate::error::{Error, ErrorKind};
+pub use self::stream::{GetReader, GetStream};
+pub use self::writer::PutWriter;
 
 /// The future that an operation becomes when it is awaited.
-type Operation<T> = futures::future::BoxFuture<'static, crate::Result<T>>;
-
-/// A write that the scope's end has ended: what was sent of it may be carried out.
-fn closed_meanwhile(error: Error) -> Error {
-    let unknown = error.is_outcome_unknown() || error.kind() == ErrorKind::Closed;
-    error.with_outcome_unknown(unknown)
-}
+pub(crate) type Operation<T> = futures::future::BoxFuture<'static, crate::Result<T>>;

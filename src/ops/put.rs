@@ -6,12 +6,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use serde_json::Value;
 
+use super::Operation;
 use super::many::{Many, awaited_in_order, numbered, settings_of_many};
 use super::turns::Turns;
-use super::{Operation, closed_meanwhile};
 use crate::address::Address;
 use crate::blocking::blocking;
 use crate::config::checked_part_size;
@@ -146,6 +147,14 @@ impl Put {
     }
 }
 
+impl Put {
+    /// The same with `more` behind its value.
+    pub(super) fn with_more(mut self, more: impl Stream<Item = std::io::Result<Bytes>> + Send + 'static) -> Self {
+        self.object.value = self.object.value.map(|value| value.with_more(more));
+        self
+    }
+}
+
 impl IntoFuture for Put {
     type Output = Result<PutReceipt>;
     type IntoFuture = Operation<PutReceipt>;
@@ -192,12 +201,12 @@ async fn put(s3: &S3, index: usize, prepared: Prepared, settings: &Settings) -> 
     };
     let named = |error: Error| error.with_operation("put", Some(address.location.url()));
     s3.scope().check_open().map_err(named)?;
-    let (outcome, stored) = match s3.scope().unless_closed(transfer::upload(s3.engine(), upload, value)).await {
+    let (outcome, stored) = match s3.change(transfer::upload(s3.engine(), upload, value)).await {
         Ok(Outcome::Stored(stored)) => (PutOutcome::Stored, Some(stored)),
         Ok(Outcome::Created(stored)) => (PutOutcome::Created, Some(stored)),
         Ok(Outcome::Replaced(stored)) => (PutOutcome::Replaced, Some(stored)),
         Ok(Outcome::Exists) => (PutOutcome::AlreadyExists, None),
-        Err(error) => return Err(named(closed_meanwhile(error))),
+        Err(error) => return Err(named(error)),
     };
     Ok(PutReceipt::new(index, address, outcome, stored))
 }

@@ -67,7 +67,60 @@ impl PutValue {
     {
         Self(Source::Stream(stream.map_ok(Into::into).map_err(Into::into).boxed()))
     }
+
+    /// As [`stream`](Self::stream), of at most `limit` bytes: the first one beyond ends the put with
+    /// [`ErrorKind::InvalidObject`](crate::ErrorKind::InvalidObject), and nothing is stored. For what strangers send.
+    pub fn stream_up_to<B, E>(stream: impl Stream<Item = Result<B, E>> + Send + 'static, limit: u64) -> Self
+    where
+        B: Into<Bytes> + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
+    {
+        let mut left = limit;
+        Self::stream(stream.map(move |chunk| {
+            let chunk: Bytes = chunk.map_err(Into::into)?.into();
+            left = left.checked_sub(chunk.len() as u64).ok_or(TooLong { limit })?;
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(chunk)
+        }))
+    }
+
+    /// A value of which it is known that it is longer.
+    #[cfg(feature = "axum")]
+    pub(crate) fn too_long(limit: u64) -> Self {
+        Self::stream(futures::stream::iter([Err::<Bytes, _>(TooLong { limit })]))
+    }
+
+    /// The same with `more` behind it.
+    pub(crate) fn with_more(self, more: impl Stream<Item = std::io::Result<Bytes>> + Send + 'static) -> Self {
+        match self.0 {
+            Source::Bytes(bytes) if bytes.is_empty() => Self::stream(more),
+            Source::Bytes(bytes) => Self::stream(futures::stream::iter([Ok(bytes)]).chain(more)),
+            Source::File(path) => {
+                let opened = futures::stream::once(tokio::fs::File::open(path));
+                let contents = opened.map_ok(|file| ReaderStream::with_capacity(file, READ)).try_flatten();
+                Self::stream(contents.chain(more))
+            }
+            Source::Stream(stream) => {
+                let more = Self::stream(more);
+                let Source::Stream(more) = more.0 else { unreachable!("it was made from a stream") };
+                Self(Source::Stream(stream.chain(more).boxed()))
+            }
+        }
+    }
 }
+
+/// Why a value was not read to its end.
+#[derive(Debug)]
+pub(crate) struct TooLong {
+    limit: u64,
+}
+
+impl fmt::Display for TooLong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the value is longer than its limit of {} bytes", self.limit)
+    }
+}
+
+impl std::error::Error for TooLong {}
 
 impl fmt::Debug for PutValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

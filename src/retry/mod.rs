@@ -146,9 +146,22 @@ impl Retry<'_> {
     }
 
     /// Goes on with the body of the answer that the last attempt ended with.
+    pub(crate) fn go_on<T, E>(
+        &mut self,
+        attempt: impl Future<Output = Result<T, E>>,
+    ) -> impl Future<Output = Result<T, E>> {
+        let shared = self.shared;
+        self.read_on(attempt).inspect(move |done| {
+            if done.is_ok() {
+                shared.refund();
+            }
+        })
+    }
+
+    /// As [`go_on`](Self::go_on), with some of the body: what the reader does in between is not the operation's time.
     ///
     /// No `async fn`: that would hold the attempt twice, as it was given and as it is awaited.
-    pub(crate) fn go_on<T, E>(
+    pub(crate) fn read_on<T, E>(
         &mut self,
         attempt: impl Future<Output = Result<T, E>>,
     ) -> impl Future<Output = Result<T, E>> {
@@ -162,9 +175,6 @@ impl Retry<'_> {
         attempted.map(|Attempted { done, idle, unread }| {
             self.idle += idle;
             self.unread = unread;
-            if done.is_ok() {
-                self.shared.refund();
-            }
             done
         })
     }

@@ -41,6 +41,12 @@ impl Scope {
         }
     }
 
+    /// Waits until no operation is running, for so long; whether that is so.
+    pub(crate) async fn drain(&self, limit: Duration) -> bool {
+        self.running.close();
+        tokio::time::timeout(limit, self.running.wait()).await.is_ok()
+    }
+
     async fn remove_directory(self: &Arc<Self>) -> Result<()> {
         let scope = Arc::clone(self);
         blocking(move || {

@@ -93,6 +93,7 @@ pub(crate) fn request() -> Work {
             prefix: "".into(),
             flow: Flow::default(),
             admitted: true,
+            given_out: false,
         };
         let signed = store.wire.signed(&route, &request, TimeDelta::zero()).now_or_never();
         let (signed, _) = signed.expect("the credentials are there").expect("a request");

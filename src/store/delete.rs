@@ -70,6 +70,7 @@ impl Store {
             prefix: prefix.as_str().into(),
             flow: self.flow.clone(),
             admitted: false,
+            given_out: false,
         };
         match self.wire.send(&store.bucket, request).await {
             Ok(response) => {

@@ -76,6 +76,9 @@ pub(crate) struct ReadOptions<'a> {
     pub(crate) checksum: bool,
     /// Whether the request has waited to be [admitted](super::Store::admit).
     pub(crate) admitted: bool,
+    /// Whether the caller reads the body, who may take any time for it: then it keeps no place among the requests on their way, which
+    /// the caller may want for another one.
+    pub(crate) given_out: bool,
     /// One of the parts that the object was uploaded in, counted from 1, in place of a range.
     pub(crate) part: Option<u32>,
 }
@@ -238,7 +241,7 @@ impl WriteCondition {
 
 impl ReadOptions<'_> {
     pub(super) fn to_headers(self) -> Result<HeaderMap, super::Failure> {
-        let Self { range, if_match, customer_key: key, checksum, admitted: _, part: _ } = self;
+        let Self { range, if_match, customer_key: key, checksum, admitted: _, given_out: _, part: _ } = self;
         let mut headers = HeaderMap::new();
         if let Some(key) = key {
             headers = customer_key(&CUSTOMER_KEY, key);

@@ -24,6 +24,7 @@ mod multipart;
 mod paced;
 mod part;
 mod pool;
+mod presign;
 mod rfc2047;
 mod route;
 mod sign;
@@ -62,6 +63,7 @@ pub(crate) use self::headers::{ObjectHeaders, ReadOptions, WriteCondition, Write
 pub(crate) use self::idle::{Attempted, Unread, within};
 pub(crate) use self::listing::{ListPage, ListQuery, ListedObject};
 pub(crate) use self::multipart::{MultipartUpload, UploadedPart};
+pub(crate) use self::presign::Presigned;
 pub(crate) use self::route::Endpoint;
 use self::sign::Signer;
 use self::transport::Transport;
@@ -136,6 +138,8 @@ pub(crate) struct ObjectHead {
     /// The server's time when it answered.
     pub(crate) date: Option<SystemTime>,
     pub(crate) content_type: Option<String>,
+    /// `None` of an object without any.
+    pub(crate) kept: Option<Box<KeptHeaders>>,
     /// The user metadata entry that Metaflow uses, as it was sent.
     pub(crate) attributes: Option<String>,
     pub(crate) encryption: Option<String>,
@@ -144,6 +148,15 @@ pub(crate) struct ObjectHead {
     pub(crate) write_id: Option<String>,
     /// Of the whole object or of the part, when it was asked for.
     pub(crate) checksum: Option<StoredChecksum>,
+}
+
+/// Headers that are stored with an object for those who fetch it over HTTP.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct KeptHeaders {
+    pub(crate) cache_control: Option<String>,
+    pub(crate) content_disposition: Option<String>,
+    pub(crate) content_encoding: Option<String>,
+    pub(crate) content_language: Option<String>,
 }
 
 /// What the answer to a put says of the new object.
@@ -234,7 +247,7 @@ impl Store {
         let store = self.bucket(location.bucket())?;
         let request = GetOptions { head, ..GetOptions::default() };
         let (headers, query, flow) = (options.to_headers()?, options.query(), self.flow.clone());
-        let addition = Addition { headers, query, flow, admitted: options.admitted };
+        let addition = Addition { headers, query, flow, admitted: options.admitted, given_out: options.given_out };
         let path = keys::to_path(location.key());
         let (result, response) = with_addition(addition, store.objects.get_opts(&path, request)).await;
         let result = result.map_err(Failure::from_store)?;
@@ -415,6 +428,7 @@ impl Store {
             prefix: "".into(),
             flow: self.flow.clone(),
             admitted: false,
+            given_out: false,
         };
         let (parts, body) = self.wire.send(&store.bucket, request).await?.into_parts();
         // Of a write, the wire has read it already, within a limit.
@@ -433,6 +447,7 @@ impl Store {
             prefix: keys::encode_path(prefix).into(),
             flow: self.flow.clone(),
             admitted: false,
+            given_out: false,
         }
     }
 }
@@ -460,6 +475,18 @@ impl fmt::Display for ByteRange {
 impl Stored {
     fn read(headers: &HeaderMap) -> Self {
         Self { etag: text(headers, &header::ETAG), version_id: text(headers, &VERSION_ID) }
+    }
+}
+
+impl KeptHeaders {
+    fn read(headers: &HeaderMap) -> Option<Box<Self>> {
+        let kept = Self {
+            cache_control: text(headers, &header::CACHE_CONTROL),
+            content_disposition: text(headers, &header::CONTENT_DISPOSITION),
+            content_encoding: text(headers, &header::CONTENT_ENCODING),
+            content_language: text(headers, &header::CONTENT_LANGUAGE),
+        };
+        Some(kept).filter(|kept| *kept != Self::default()).map(Box::new)
     }
 }
 
@@ -492,6 +519,7 @@ impl ObjectHead {
             last_modified: time(headers, &header::LAST_MODIFIED),
             date: time(headers, &header::DATE),
             content_type: text(headers, &header::CONTENT_TYPE),
+            kept: KeptHeaders::read(headers),
             attributes: text(headers, &ATTRIBUTES).map(|value| rfc2047::decode(&value).into_owned()),
             encryption: text(headers, &ENCRYPTION),
             version_id: text(headers, &VERSION_ID),

@@ -27,8 +27,8 @@ impl<B> Paced<B> {
         Self::new(body, flow, Way::Sent, None)
     }
 
-    pub(super) fn received(body: B, flow: Flow, place: Held) -> Self {
-        Self::new(body, Some(flow), Way::Received, Some(place))
+    pub(super) fn received(body: B, flow: Flow, place: Option<Held>) -> Self {
+        Self::new(body, Some(flow), Way::Received, place)
     }
 
     fn new(body: B, flow: Option<Flow>, way: Way, place: Option<Held>) -> Self {

@@ -5,12 +5,15 @@
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use ring::{digest, hmac};
+
+use super::keys::encode_query;
 
 pub(super) const CONTENT_SHA256: HeaderName = HeaderName::from_static("x-amz-content-sha256");
 const DATE: HeaderName = HeaderName::from_static("x-amz-date");
@@ -54,7 +57,7 @@ impl std::fmt::Debug for Signer {
 
 /// A header that cannot be part of a signature: its value is not visible text.
 #[derive(Debug)]
-pub(super) struct Unsignable(pub(super) HeaderName);
+pub(super) struct Unsignable(pub(super) String);
 
 impl Signer {
     /// Adds `x-amz-date`, the session token and `Authorization` to `headers`, which hold `host`, [`CONTENT_SHA256`] and
@@ -74,15 +77,14 @@ impl Signer {
             headers.insert(SECURITY_TOKEN, token);
         }
 
-        let (canonical, signed_headers) = canonical_request(target, headers)?;
+        // Proxies rewrite these two, so no AWS client signs them.
+        let signed = |name: &HeaderName| *name != USER_AGENT && *name != CONTENT_LENGTH && *name != AUTHORIZATION;
+        let names = signed_names(headers, signed);
+        let payload = headers.get(CONTENT_SHA256).and_then(|value| value.to_str().ok()).unwrap_or(EMPTY_SHA256);
+        let canonical = canonical_request(target, headers, &names, payload)?;
         let derived = self.derived_key(keys.secret_access_key, &timestamp[..8], target.region, target.service);
-        let mut to_sign = String::with_capacity(192);
-        for line in ["AWS4-HMAC-SHA256", &timestamp, &derived.scope] {
-            to_sign.push_str(line);
-            to_sign.push('\n');
-        }
-        push_hex(&mut to_sign, digest::digest(&digest::SHA256, canonical.as_bytes()).as_ref());
-        let signature = hmac::sign(&derived.key, to_sign.as_bytes());
+        let signature = derived.signature(&timestamp, &canonical);
+        let signed_headers = names.join(";");
         let mut authorization = String::with_capacity(192 + keys.access_key_id.len() + signed_headers.len());
         for part in [
             "AWS4-HMAC-SHA256 Credential=",
@@ -100,6 +102,41 @@ impl Signer {
         authorization.set_sensitive(true);
         headers.insert(AUTHORIZATION, authorization);
         Ok(())
+    }
+
+    /// The query of a request that whoever has it may send until `expires` from `now`, with these `headers`, among them `host`, and
+    /// any body.
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html>
+    pub(super) fn presign(
+        &self,
+        keys: SigningKeys<'_>,
+        target: Target<'_>,
+        headers: &HeaderMap,
+        now: DateTime<Utc>,
+        expires: Duration,
+    ) -> Result<String, Unsignable> {
+        let timestamp = timestamp(now);
+        let derived = self.derived_key(keys.secret_access_key, &timestamp[..8], target.region, target.service);
+        let names = signed_names(headers, |_| true);
+        let credential = format!("{}/{}", keys.access_key_id, derived.scope);
+        let mut query: Vec<String> =
+            target.query.split('&').filter(|pair| !pair.is_empty()).map(str::to_owned).collect();
+        for (name, value) in [
+            ("X-Amz-Algorithm", Some("AWS4-HMAC-SHA256")),
+            ("X-Amz-Credential", Some(credential.as_str())),
+            ("X-Amz-Date", Some(timestamp.as_str())),
+            ("X-Amz-Expires", Some(expires.as_secs().to_string().as_str())),
+            ("X-Amz-Security-Token", keys.session_token),
+            ("X-Amz-SignedHeaders", Some(names.join(";").as_str())),
+        ] {
+            query.extend(value.map(|value| format!("{name}={}", encode_query(value))));
+        }
+        query.sort_unstable();
+        let mut query = query.join("&");
+        let canonical = canonical_request(Target { query: &query, ..target }, headers, &names, UNSIGNED_PAYLOAD)?;
+        query.push_str("&X-Amz-Signature=");
+        push_hex(&mut query, derived.signature(&timestamp, &canonical).as_ref());
+        Ok(query)
     }
 
     fn derived_key(&self, secret_access_key: &str, day: &str, region: &str, service: &str) -> Arc<DerivedKey> {
@@ -151,44 +188,59 @@ fn digit(number: u32) -> char {
     char::from(DIGITS[(number % 10) as usize])
 }
 
-/// The canonical request and the list of its signed headers.
-fn canonical_request(target: Target<'_>, headers: &HeaderMap) -> Result<(String, String), Unsignable> {
-    // Proxies rewrite these two, so no AWS client signs them.
-    let mut signed: Vec<&HeaderName> = headers
-        .keys()
-        .filter(|name| **name != USER_AGENT && **name != CONTENT_LENGTH && **name != AUTHORIZATION)
-        .collect();
-    signed.sort_unstable_by_key(|name| name.as_str());
+impl DerivedKey {
+    fn signature(&self, timestamp: &str, canonical: &str) -> hmac::Tag {
+        let mut to_sign = String::with_capacity(192);
+        for line in ["AWS4-HMAC-SHA256", timestamp, &self.scope] {
+            to_sign.push_str(line);
+            to_sign.push('\n');
+        }
+        push_hex(&mut to_sign, digest::digest(&digest::SHA256, canonical.as_bytes()).as_ref());
+        hmac::sign(&self.key, to_sign.as_bytes())
+    }
+}
 
+/// Those of the headers that are signed, sorted.
+fn signed_names(headers: &HeaderMap, signed: impl Fn(&HeaderName) -> bool) -> Vec<&str> {
+    let mut names: Vec<&str> = headers.keys().filter(|name| signed(name)).map(HeaderName::as_str).collect();
+    names.sort_unstable();
+    names
+}
+
+fn canonical_request(
+    target: Target<'_>,
+    headers: &HeaderMap,
+    names: &[&str],
+    payload: &str,
+) -> Result<String, Unsignable> {
     let mut canonical = String::with_capacity(1024);
     for part in [target.method.as_str(), target.path, target.query] {
         canonical.push_str(part);
         canonical.push('\n');
     }
-    let mut names = String::with_capacity(128);
-    for name in signed {
-        if !names.is_empty() {
-            names.push(';');
-        }
-        names.push_str(name.as_str());
-        canonical.push_str(name.as_str());
+    for name in names {
+        canonical.push_str(name);
         let mut separator = ':';
-        for value in headers.get_all(name) {
+        for value in headers.get_all(*name) {
             canonical.push(separator);
             separator = ',';
-            let text = std::str::from_utf8(value.as_bytes()).map_err(|_| Unsignable(name.clone()))?;
+            let text = std::str::from_utf8(value.as_bytes()).map_err(|_| Unsignable((*name).to_owned()))?;
             push_trimmed(&mut canonical, text);
         }
         canonical.push('\n');
     }
     canonical.push('\n');
-    canonical.push_str(&names);
+    for (position, name) in names.iter().enumerate() {
+        canonical.push_str(if position > 0 { ";" } else { "" });
+        canonical.push_str(name);
+    }
     canonical.push('\n');
-    let payload = headers.get(CONTENT_SHA256).and_then(|value| value.to_str().ok());
-    canonical.push_str(payload.unwrap_or(EMPTY_SHA256));
-    Ok((canonical, names))
+    canonical.push_str(payload);
+    Ok(canonical)
 }
 
+/// In place of a body's SHA-256, where it is not in the signature.
+pub(super) const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 /// SHA-256 of no bytes, in hexadecimal.
 pub(super) const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
@@ -218,7 +270,7 @@ fn push_trimmed(canonical: &mut String, value: &str) {
 }
 
 fn visible(name: HeaderName, value: String) -> Result<HeaderValue, Unsignable> {
-    HeaderValue::try_from(value).map_err(|_| Unsignable(name))
+    HeaderValue::try_from(value).map_err(|_| Unsignable(name.as_str().to_owned()))
 }
 
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
@@ -232,6 +284,8 @@ fn push_hex(text: &mut String, bytes: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use http::header::HOST;
+
     use super::*;
 
     /// The credentials of all of AWS's published examples.
@@ -318,6 +372,23 @@ mod tests {
             &authorization,
             "host;x-amz-content-sha256;x-amz-date",
             "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7",
+        );
+    }
+
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html>
+    #[test]
+    fn aws_example_presigned_get_object() {
+        let now = DateTime::parse_from_rfc3339("2013-05-24T00:00:00Z").unwrap().to_utc();
+        let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("examplebucket.s3.amazonaws.com"))]);
+        let (method, path, query) = (&Method::GET, "/test.txt", "");
+        let target = Target { method, path, query, region: "us-east-1", service: "s3" };
+        let signed = Signer::default().presign(KEYS, target, &headers, now, Duration::from_secs(86_400)).unwrap();
+        assert_eq!(
+            signed,
+            "X-Amz-Algorithm=AWS4-HMAC-SHA256\
+             &X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20130524%2Fus-east-1%2Fs3%2Faws4_request\
+             &X-Amz-Date=20130524T000000Z&X-Amz-Expires=86400&X-Amz-SignedHeaders=host\
+             &X-Amz-Signature=aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404"
         );
     }
 

@@ -7,9 +7,10 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use http_body_util::BodyExt as _;
@@ -66,6 +67,8 @@ pub(super) struct Request<'a> {
     pub(super) flow: Flow,
     /// Whether it has [waited](Slowing::wait) for its prefix.
     pub(super) admitted: bool,
+    /// Whether its place is free again when the head of its answer is there.
+    pub(super) given_out: bool,
 }
 
 /// What a caller adds to a request of `object_store`.
@@ -77,6 +80,8 @@ pub(super) struct Addition {
     pub(super) flow: Flow,
     /// Whether it has [waited](Slowing::wait) for its prefix.
     pub(super) admitted: bool,
+    /// Whether its place is free again when the head of its answer is there.
+    pub(super) given_out: bool,
 }
 
 /// Status and headers of an answer.
@@ -111,7 +116,7 @@ pub(super) async fn with_addition<T>(
 }
 
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("s3flow/", env!("CARGO_PKG_VERSION")));
-const UNSIGNED_PAYLOAD: HeaderValue = HeaderValue::from_static("UNSIGNED-PAYLOAD");
+const UNSIGNED_PAYLOAD: HeaderValue = HeaderValue::from_static(sign::UNSIGNED_PAYLOAD);
 const EMPTY_PAYLOAD: HeaderValue = HeaderValue::from_static(sign::EMPTY_SHA256);
 const MAX_REDIRECTS: usize = 4;
 /// A longer body is hashed off the async threads: 1 MiB takes about a millisecond.
@@ -155,6 +160,7 @@ impl Wire {
         match self.send_now(bucket, &request).await {
             Ok(response) => {
                 self.slowing.taken(&bucket.name, || keys, begun);
+                let place = Some(place).filter(|_| !request.given_out);
                 Ok(response.map(|body| HttpResponseBody::new(Paced::received(body, flow.clone(), place))))
             }
             Err(failure) => {
@@ -244,6 +250,29 @@ impl Wire {
         }
     }
 
+    /// The URL of a request that whoever has it may send for so long, with these headers; and the time from which that counts.
+    pub(super) async fn presigned(
+        &self,
+        bucket: &Bucket,
+        method: &Method,
+        key_path: &str,
+        query: &str,
+        headers: &HeaderMap,
+        expires: Duration,
+    ) -> Result<(String, DateTime<Utc>), Failure> {
+        let route = bucket.route();
+        let Some(credential) = self.credentials.current().await? else {
+            return Err(Failure::new(FailureKind::Credentials, "an anonymous client has nothing to sign a URL with"));
+        };
+        let path = format!("{}/{key_path}", route.base);
+        let mut headers = headers.clone();
+        headers.insert(header::HOST, route.host.clone());
+        let target = sign::Target { method, path: &path, query, region: &route.region, service: "s3" };
+        let now = Utc::now() + self.clock.ahead();
+        let query = self.signer.presign(keys_of(&credential), target, &headers, now, expires).map_err(unsignable)?;
+        Ok((format!("{}://{}{path}?{query}", route.scheme, route.authority), now))
+    }
+
     /// The HTTP request with the credentials of now and the time of now, and `ahead` of it; and these credentials.
     pub(super) async fn signed(
         &self,
@@ -279,19 +308,12 @@ impl Wire {
         headers.insert(header::HOST, route.host.clone());
         let credential = self.credentials.current().await?;
         if let Some(credential) = &credential {
-            headers.insert(
-                sign::CONTENT_SHA256,
-                match request.body.content_length() {
-                    0 => EMPTY_PAYLOAD,
-                    _ if self.signs_payload(&route.scheme) => hashed(&request.body).await?,
-                    _ => UNSIGNED_PAYLOAD,
-                },
-            );
-            let keys = SigningKeys {
-                access_key_id: &credential.key_id,
-                secret_access_key: &credential.secret_key,
-                session_token: credential.token.as_deref(),
+            let payload = match request.body.content_length() {
+                0 => EMPTY_PAYLOAD,
+                _ if self.signs_payload(&route.scheme) => hashed(&request.body).await?,
+                _ => UNSIGNED_PAYLOAD,
             };
+            headers.insert(sign::CONTENT_SHA256, payload);
             let path = std::str::from_utf8(&target[..path]).map_err(unsendable)?;
             let target = sign::Target {
                 method: &request.method,
@@ -300,12 +322,8 @@ impl Wire {
                 region: &route.region,
                 service: "s3",
             };
-            self.signer.sign(keys, target, &mut headers, Utc::now() + ahead).map_err(|unsignable| {
-                Failure::new(
-                    FailureKind::Request,
-                    format!("the value of the header {} is not visible text", unsignable.0),
-                )
-            })?;
+            let now = Utc::now() + ahead;
+            self.signer.sign(keys_of(credential), target, &mut headers, now).map_err(unsignable)?;
         }
         headers.insert(header::USER_AGENT, USER_AGENT);
 
@@ -320,6 +338,18 @@ impl Wire {
     fn signs_payload(&self, scheme: &Scheme) -> bool {
         self.payload_signing.unwrap_or(*scheme != Scheme::HTTPS)
     }
+}
+
+fn keys_of(credential: &AwsCredential) -> SigningKeys<'_> {
+    SigningKeys {
+        access_key_id: &credential.key_id,
+        secret_access_key: &credential.secret_key,
+        session_token: credential.token.as_deref(),
+    }
+}
+
+fn unsignable(header: sign::Unsignable) -> Failure {
+    Failure::new(FailureKind::Request, format!("the value of the header {} is not visible text", header.0))
 }
 
 /// Whether other credentials may be accepted. A HEAD has no code to say so, and credentials without a token do not expire.
@@ -426,14 +456,15 @@ impl HttpService for BucketService {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let (parts, body) = request.into_parts();
         let addition = BESIDE.try_with(|beside| beside.addition.take());
-        let Addition { headers, query, flow, admitted } = addition.ok().flatten().unwrap_or_default();
+        let Addition { headers, query, flow, admitted, given_out } = addition.ok().flatten().unwrap_or_default();
         let key_path = parts.uri.path().strip_prefix('/').and_then(keys::from_url_path).ok_or_else(|| {
             Failure::new(FailureKind::Request, format!("{:?} is not the path of a key", parts.uri.path())).into_http()
         })?;
         let query = Some(query).filter(|query| !query.is_empty());
         let query = query.unwrap_or_else(|| keys::canonical_query(parts.uri.query().unwrap_or(""))).into();
         let prefix = "".into();
-        let request = Request { method: parts.method, key_path, query, headers, body, prefix, flow, admitted };
+        let method = parts.method;
+        let request = Request { method, key_path, query, headers, body, prefix, flow, admitted, given_out };
         let response = self.wire.send(&self.bucket, request).await.map_err(Failure::into_http)?;
         Ok(hand_over(response))
     }
@@ -491,6 +522,7 @@ pub(super) mod tests {
             prefix: "".into(),
             flow: Flow::default(),
             admitted: true,
+            given_out: false,
         }
     }
 

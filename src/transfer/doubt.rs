@@ -200,6 +200,7 @@ mod tests {
             last_modified: modified.map(at),
             date: date.map(at),
             content_type: None,
+            kept: None,
             attributes: None,
             encryption: None,
             version_id: None,

@@ -15,7 +15,7 @@ use crate::blocking::{InPlace, blocking};
 use crate::checksum::{Checksum, ChecksumAlgorithm, Hasher, Method};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::Flow;
-use crate::request::{ByteStream, Source};
+use crate::request::{ByteStream, Source, TooLong};
 
 /// A file is read in pieces of this size, which are still in the processor's cache when they are hashed.
 const PIECE: usize = 256 * 1024;
@@ -291,7 +291,7 @@ impl Gathering {
                     }
                     Some(Err(error)) => {
                         self.ended = true;
-                        return Err(Error::new(ErrorKind::Io, "the value could not be read").with_source(error));
+                        return Err(unreadable_stream(error));
                     }
                 }
             }
@@ -302,6 +302,13 @@ impl Gathering {
             buffer.shrink();
         }
         Ok(self.buffers.lend(buffer))
+    }
+}
+
+fn unreadable_stream(error: Box<dyn std::error::Error + Send + Sync>) -> Error {
+    match error.downcast::<TooLong>() {
+        Ok(too_long) => Error::new(ErrorKind::InvalidObject, too_long.to_string()).with_source(*too_long),
+        Err(other) => Error::new(ErrorKind::Io, "the value could not be read").with_source(other),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Every operation, dropped at every await: no file, no upload, no request and no task stays, and no object is half of one.
 
+use std::io::SeekFrom;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use futures::future::{BoxFuture, Either, select};
 use futures::{FutureExt as _, StreamExt as _};
 use s3flow::testing::S3Server;
 use s3flow::{PutValue, S3, S3GetObject};
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::cases::uploads::patterned;
@@ -37,10 +39,22 @@ const CASES: &[Case] = cases! {
     get_range: |s3| s3.get(S3GetObject::new("large").offset(5).length(1 << 20)).await.unwrap();
     get_many: |s3| s3.get_many((0..10).map(|n| format!("d/{n}"))).concurrency(3).await.unwrap();
     get_recursive: |s3| s3.get_recursive(["d", "small"]).await.unwrap();
+    get_bytes: |s3| s3.get("small").bytes().await.unwrap();
+    get_large_bytes: |s3| s3.get("large").bytes().await.unwrap();
+    open_and_seek: |s3| {
+        let mut opened = s3.open("large").window(1 << 20).await.unwrap();
+        opened.seek(SeekFrom::End(-(3 << 20))).await.unwrap();
+        opened.read_to_end(&mut Vec::new()).await.unwrap()
+    };
     read_bytes: |s3| s3.get("small").await.unwrap().blob().await.unwrap();
     put_small: |s3| s3.put("new", "text").await.unwrap();
     put_large: |s3| s3.put("new", patterned(LARGE)).await.unwrap();
     put_stream: |s3| s3.put("new", in_pieces()).await.unwrap();
+    put_written: |s3| {
+        let mut writer = s3.put("new", "").writer();
+        writer.write_all(&patterned(LARGE)).await.unwrap();
+        writer.finish().await.unwrap()
+    };
     put_conditional: |s3| s3.put("new", "text").overwrite(false).await.unwrap();
     put_large_conditional: |s3| s3.put("new", patterned(LARGE)).overwrite(false).await.unwrap();
     put_many: |s3| s3.put_many((0..10).map(|n| (format!("new/{n}"), "text"))).concurrency(3).await.unwrap();
@@ -246,10 +260,14 @@ dropped_everywhere! {
     get_range
     get_many
     get_recursive
+    get_bytes
+    get_large_bytes
+    open_and_seek
     read_bytes
     put_small
     put_large
     put_stream
+    put_written
     put_conditional
     put_large_conditional
     put_many

@@ -516,3 +516,30 @@ async fn help_shows_examples() {
         assert_eq!(ran.text().contains("Examples:"), name == "s3op", "{ran:?}");
     }
 }
+
+#[tokio::test]
+async fn the_pipeline_counts_every_word_and_leaves_no_file() {
+    let shell = Shell::new().await;
+    for (objects, counted) in [("0", "0 words in 0 texts"), ("230", "10335 words in 230 texts")] {
+        let mut command = shell.command("pipeline");
+        command.args(["--objects", objects]);
+        let ran = shell.run(command, "").await;
+        assert!(ran.done().starts_with(counted), "{ran:?}");
+        assert_eq!(std::fs::read_dir(shell.temp.path()).unwrap().count(), 0);
+    }
+    let mut command = shell.command("pipeline");
+    command.args(["--objects", "many"]);
+    assert_eq!(shell.run(command, "").await.code, Some(2));
+}
+
+#[tokio::test]
+async fn the_gateway_says_why_it_does_not_start() {
+    let shell = Shell::new().await;
+    let mut command = shell.command("axum_gateway");
+    command.args(["--s3root", "no-url", "--listen", "127.0.0.1:0"]);
+    let ran = shell.run(command, "").await;
+    assert!(ran.code == Some(1) && ran.stderr.contains("no-url"), "{ran:?}");
+    let mut command = shell.command("axum_gateway");
+    command.args(["--endpoint", "http://127.0.0.1:1"]);
+    assert_eq!(shell.run(command, "").await.code, Some(2), "an endpoint needs an s3root");
+}

@@ -138,7 +138,7 @@ impl Future for Request {
 
 async fn fetch(s3: &S3, bucket: &str, query: ListQuery<'_>, token: Option<&str>) -> Result<ListPage> {
     let page = s3.engine().request(|store| store.list(bucket, query, token));
-    s3.scope().unless_closed(page).await
+    s3.run(page).await
 }
 
 /// Whether pages lead anywhere: a server may answer with others for ever.

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use super::check::{compare_parts, damaged};
 use super::parallel::{Fetched, Parts, Wish, into_file};
-use super::{Downloaded, Wanted, same_version, unless_changed};
+use super::{Downloaded, IntoFile, Wanted, same_version, unless_changed};
 use crate::checksum::{Checksum, Composite, Method, Verified};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::limits::Held;
 use crate::retry::Retry;
 use crate::scope::Space;
@@ -21,18 +21,18 @@ use crate::store::{Failure, FailureKind, Incoming, ObjectHead, ReadOptions};
 ///
 /// All is done by the caller's own task: who drops the future has ended everything.
 pub(super) async fn download(
-    wanted: Wanted<'_>,
+    into: IntoFile<'_>,
     head: &ObjectHead,
     composite: &Composite,
     space: Arc<Space>,
     memory: Held,
 ) -> Result<Option<Downloaded>> {
-    let mut retry = wanted.engine.retries.start();
-    let Some(first) = wanted.begin_part(head, 1, &mut retry).await? else { return Ok(None) };
+    let mut retry = into.wanted.engine.retries.start();
+    let Some(first) = into.wanted.begin_part(head, 1, &mut retry).await? else { return Ok(None) };
     let whole = 0..head.size;
-    into_file(wanted, head, &whole, space, retry.attempts(), async |target| {
+    into_file(into, head, &whole, space, retry.attempts(), async |target| {
         let check = Some(Method::Algorithm(composite.algorithm()));
-        let parts = Parts { wanted, head, from: whole.start, target, check };
+        let parts = Parts { into, head, from: whole.start, target, check };
         let first = Some((Wish::Number(1), first, retry));
         let Some(fetched) = parts.fetch_all(first, (2..=composite.parts()).map(Wish::Number), memory).await? else {
             return Ok(None);
@@ -75,8 +75,12 @@ fn check_borders(fetched: &[Fetched], whole: &Range<u64>) -> Result<()> {
     if end == Some(whole.end) {
         return Ok(());
     }
+    Err(not_the_object())
+}
+
+pub(super) fn not_the_object() -> Error {
     let problem = "the parts that the server answered with are not the object";
-    Err(Failure::new(FailureKind::Malformed, problem).into_error(1))
+    Failure::new(FailureKind::Malformed, problem).into_error(1)
 }
 
 /// Compares what came with the object's checksum, and tells of a difference which parts it is in.

@@ -10,10 +10,13 @@ mod check;
 mod composite;
 mod parallel;
 mod pieces;
+mod reading;
 mod window;
 
 use std::ops::Range;
 use std::sync::Arc;
+
+pub(crate) use self::reading::{Opened, Outlet, read};
 
 use self::body::receive;
 use self::check::Check;
@@ -22,7 +25,7 @@ use self::window::first_window;
 use super::parts::{PART, Plan};
 use super::{Engine, Stopped, conditional};
 use crate::address::Location;
-use crate::checksum::{Method, Verification, Verified};
+use crate::checksum::{Composite, Method, Verification, Verified};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::Held;
 use crate::retry::Retry;
@@ -55,16 +58,27 @@ struct Wanted<'a> {
     engine: &'a Engine,
     location: &'a Location,
     options: ReadOptions<'a>,
-    directory: &'a Arc<Directory>,
 }
 
 /// An answer whose headers are read.
-struct Begun<'a> {
+struct Answered {
     incoming: Incoming,
     /// The bytes of the object that were asked for, cut at its end.
     window: Range<u64>,
     /// What the bytes are to be compared with.
     check: Check,
+}
+
+/// A download whose bytes go into a file.
+#[derive(Clone, Copy)]
+struct IntoFile<'a> {
+    wanted: Wanted<'a>,
+    directory: &'a Arc<Directory>,
+}
+
+/// An answer whose bytes have room.
+struct Begun<'a> {
+    answered: Answered,
     retry: Retry<'a>,
     /// For the file.
     space: Arc<Space>,
@@ -85,10 +99,10 @@ pub(crate) async fn download(
     options: ReadOptions<'_>,
     directory: &Arc<Directory>,
 ) -> Result<Downloaded> {
-    let wanted = Wanted { engine, location, options, directory };
+    let into_file = IntoFile { wanted: Wanted { engine, location, options }, directory };
     let mut left = engine.integrity.redownloads;
     loop {
-        match wanted.once().await {
+        match into_file.once().await {
             Err(error) if error.kind() == ErrorKind::Integrity && left > 0 => {
                 left -= 1;
                 tracing::warn!(url = location.url(), %error, "downloading anew");
@@ -98,14 +112,13 @@ pub(crate) async fn download(
     }
 }
 
-impl<'a> Wanted<'a> {
+impl<'a> IntoFile<'a> {
     async fn once(self) -> Result<Downloaded> {
-        let Self { engine, options, .. } = self;
+        let Wanted { engine, options, .. } = self.wanted;
         let mut begun = self.begin(engine.retries.start()).await?;
-        if let Some(composite) = begun.check.of_parts(begun.incoming.head.size).cloned()
-            && strong(begun.incoming.head.etag.as_deref())
-        {
-            let Begun { incoming: Incoming { head, body }, space, memory, .. } = begun;
+        if let Some(composite) = begun.answered.composite().cloned() {
+            let Begun { answered, space, memory, .. } = begun;
+            let Incoming { head, body } = answered.incoming;
             // It holds a connection, and a place among the client's requests.
             drop(body);
             if let Some(downloaded) = Box::pin(composite::download(self, &head, &composite, space, memory)).await? {
@@ -113,12 +126,9 @@ impl<'a> Wanted<'a> {
             }
             begun = Box::pin(self.begin(engine.retries.start())).await?;
         }
-        let Begun { incoming: Incoming { head, .. }, window, check, .. } = &begun;
-        let length = window.end - window.start;
-        let in_any_order = check.method().is_none_or(Method::combines);
-        let divisible = in_any_order && strong(head.etag.as_deref()) && heeds(options.range, head);
-        let begun = match Plan::of(length, PART) {
-            Some(plan) if length > LONGEST_STREAM && divisible => {
+        let in_any_order = begun.answered.check.method().is_none_or(Method::combines);
+        let begun = match begun.answered.parts(options) {
+            Some(plan) if in_any_order => {
                 match Box::pin(parallel::download(self, begun, plan)).await? {
                     Some(downloaded) => return Ok(downloaded),
                     // The server sends everything, whatever it is asked for.
@@ -130,53 +140,40 @@ impl<'a> Wanted<'a> {
         self.in_one_stream(begun).await
     }
 
-    /// Asks for all of it, until there is an answer.
+    /// Asks for all of it, until there is an answer and room for it.
     async fn begin(self, mut retry: Retry<'a>) -> Result<Begun<'a>> {
-        let Self { engine, location, mut options, directory } = self;
+        let Self { wanted, directory } = self;
+        let flow = wanted.engine.flow();
         let mut room = None;
         loop {
-            engine.store.admit(location).await;
-            let mut memory = engine.flow().memory(STREAM).await;
-            options.admitted = true;
-            // Of a range, S3 knows none.
-            options.checksum = options.range.is_none() && engine.integrity.verification != Verification::Off;
-            let answer = async {
-                let incoming = engine.store.get(location, options).await?;
-                let window = first_window(options.range, &incoming.head)?;
-                Ok((incoming, window))
-            };
-            match retry.attempt(answer).await {
-                Ok((incoming, window)) => {
-                    let length = window.end - window.start;
-                    let fits = |room: &Arc<Space>| room.size() == length;
-                    let space = match room.take().filter(fits) {
-                        Some(space) => Some(space),
-                        None => {
-                            let reserved = directory.try_reserve(engine.flow(), length).await;
-                            reserved.map_err(|error| error.with_attempts(retry.attempts()))?
-                        }
-                    };
-                    let Some(space) = space else {
-                        // Nothing is held meanwhile: who makes room may need it.
-                        drop((incoming, memory));
-                        let reserved = directory.reserve(engine.flow(), length).await;
-                        room = Some(reserved.map_err(|error| error.with_attempts(retry.attempts()))?);
-                        continue;
-                    };
-                    memory.shrink(length);
-                    let check = Check::of(engine.integrity.verification, options, &incoming.head, &window);
-                    return Ok(Begun { incoming, window, check, retry, space, memory });
-                }
-                Err(Stopped::Remote(failure)) if failure.is_precondition_failed() => {
-                    let attempts = retry.attempts();
-                    let error = conditional::another_object();
-                    return Err(error.with_attempts(attempts).with_source(failure.into_error(attempts)));
-                }
-                Err(stopped) => {
+            wanted.engine.store.admit(wanted.location).await;
+            let mut memory = flow.memory(STREAM).await;
+            let answered = match wanted.ask(&mut retry).await? {
+                Ok(answered) => answered,
+                Err(failure) => {
                     drop(memory);
-                    retry.wait(stopped.failure(&retry)?).await?;
+                    retry.wait(failure).await?;
+                    continue;
                 }
-            }
+            };
+            let length = answered.length();
+            let fits = |room: &Arc<Space>| room.size() == length;
+            let space = match room.take().filter(fits) {
+                Some(space) => Some(space),
+                None => {
+                    let reserved = directory.try_reserve(flow, length).await;
+                    reserved.map_err(|error| error.with_attempts(retry.attempts()))?
+                }
+            };
+            let Some(space) = space else {
+                // Nothing is held meanwhile: who makes room may need it.
+                drop((answered, memory));
+                let reserved = directory.reserve(flow, length).await;
+                room = Some(reserved.map_err(|error| error.with_attempts(retry.attempts()))?);
+                continue;
+            };
+            memory.shrink(length);
+            return Ok(Begun { answered, retry, space, memory });
         }
     }
 
@@ -184,12 +181,14 @@ impl<'a> Wanted<'a> {
         // The farthest that an attempt came, also when the next one begins anew.
         let mut farthest = 0;
         loop {
-            let Begun { incoming, window, check, mut retry, space, memory } = begun;
+            let Begun { answered, mut retry, space, memory } = begun;
+            let length = answered.length();
+            let Answered { incoming, window, check } = answered;
             let head = incoming.head.clone();
-            let length = window.end - window.start;
             let mut pieces = self.pieces(&space, check.method());
             if strong(head.etag.as_deref()) {
-                let filled = self.fill(&mut pieces, &head, window.end, Some(incoming), &mut retry, WHOLE_WILL_DO).await;
+                let (wanted, first) = (self.wanted, Some(incoming));
+                let filled = wanted.fill(&mut pieces, &head, window.end, first, &mut retry, WHOLE_WILL_DO).await;
                 if let Err(error) = filled {
                     pieces.discard().await;
                     return Err(error);
@@ -223,13 +222,13 @@ impl<'a> Wanted<'a> {
     }
 
     fn pieces(self, space: &Arc<Space>, check: Option<Method>) -> Pieces<PartFile> {
-        let (directory, key) = (Arc::clone(self.directory), Arc::<str>::from(self.location.key()));
+        let (directory, key) = (Arc::clone(self.directory), Arc::<str>::from(self.wanted.location.key()));
         let (length, space) = (space.size(), Arc::clone(space));
         Pieces::new(self.directory, length, check, move || directory.begin(&key, Arc::clone(&space)))
     }
 
     async fn finish(self, pieces: Pieces<PartFile>, space: Arc<Space>) -> Result<FileLease> {
-        let (directory, key) = (Arc::clone(self.directory), self.location.key().to_owned());
+        let (directory, key) = (Arc::clone(self.directory), self.wanted.location.key().to_owned());
         let file = pieces.finish(move |file, rest| match file {
             None => directory.write(&key, rest, space),
             Some(mut file) => {
@@ -238,6 +237,34 @@ impl<'a> Wanted<'a> {
             }
         });
         file.await
+    }
+}
+
+impl Wanted<'_> {
+    /// Asks for all of it once, when it is [admitted](crate::store::Store::admit). A failure is one to wait for.
+    async fn ask(mut self, retry: &mut Retry<'_>) -> Result<Result<Answered, Failure>> {
+        let Self { engine, location, options } = &mut self;
+        let verification = engine.integrity.verification;
+        options.admitted = true;
+        // Of a range, S3 knows none.
+        options.checksum = options.range.is_none() && verification != Verification::Off;
+        let answer = async {
+            let incoming = engine.store.get(location, *options).await?;
+            let window = first_window(options.range, &incoming.head)?;
+            Ok((incoming, window))
+        };
+        match retry.attempt(answer).await {
+            Ok((incoming, window)) => {
+                let check = Check::of(verification, *options, &incoming.head, &window);
+                Ok(Ok(Answered { incoming, window, check }))
+            }
+            Err(Stopped::Remote(failure)) if failure.is_precondition_failed() => {
+                let attempts = retry.attempts();
+                let error = conditional::another_object();
+                Err(error.with_attempts(attempts).with_source(failure.into_error(attempts)))
+            }
+            Err(stopped) => stopped.failure(retry).map(Err),
+        }
     }
 
     /// Takes what `pieces` expect, up to byte `end` of the object: from `first`, and then by requests of its own, each from the
@@ -290,6 +317,25 @@ impl<'a> Wanted<'a> {
         let if_match = head.etag.as_deref();
         let pinned = ReadOptions { range: Some(range), if_match, ..self.options };
         same_version(head, self.engine.store.get(self.location, pinned).await?)
+    }
+}
+
+impl Answered {
+    fn length(&self) -> u64 {
+        self.window.end - self.window.start
+    }
+
+    /// Whose parts have to be known, if the version can be pinned.
+    fn composite(&self) -> Option<&Composite> {
+        let head = &self.incoming.head;
+        self.check.of_parts(head.size).filter(|_| strong(head.etag.as_deref()))
+    }
+
+    /// In which parts it comes, when it is worth it and the version can be pinned.
+    fn parts(&self, asked: ReadOptions<'_>) -> Option<Plan> {
+        let head = &self.incoming.head;
+        let divisible = strong(head.etag.as_deref()) && heeds(asked.range, head);
+        Plan::of(self.length(), PART).filter(|_| self.length() > LONGEST_STREAM && divisible)
     }
 }
 

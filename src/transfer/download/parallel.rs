@@ -8,7 +8,7 @@ use futures::stream::FuturesUnordered;
 use tokio::sync::SemaphorePermit;
 
 use super::pieces::{Pieces, discard};
-use super::{Begun, Downloaded, Filled, STREAM, WHOLE_WILL_DO, Wanted};
+use super::{Answered, Begun, Downloaded, Filled, IntoFile, STREAM, WHOLE_WILL_DO};
 use crate::checksum::{Checksum, Method, StoredChecksum, Verified};
 use crate::error::Result;
 use crate::limits::Held;
@@ -24,11 +24,11 @@ const AT_ONCE: usize = 8;
 /// Downloads what was begun by parts; `None` when the server ignores ranges.
 ///
 /// All is done by the caller's own task: who drops the future has ended everything.
-pub(super) async fn download(wanted: Wanted<'_>, begun: Begun<'_>, plan: Plan) -> Result<Option<Downloaded>> {
-    let Begun { incoming, window, check, retry, space, memory } = begun;
+pub(super) async fn download(into: IntoFile<'_>, begun: Begun<'_>, plan: Plan) -> Result<Option<Downloaded>> {
+    let Begun { answered: Answered { incoming, window, check }, retry, space, memory } = begun;
     let head = incoming.head.clone();
-    into_file(wanted, &head, &window, space, retry.attempts(), async |target| {
-        let parts = Parts { wanted, head: &head, from: window.start, target, check: check.method() };
+    into_file(into, &head, &window, space, retry.attempts(), async |target| {
+        let parts = Parts { into, head: &head, from: window.start, target, check: check.method() };
         let mut ranges = cut(&window, plan).map(Wish::Range);
         let first = ranges.next().map(|first| (first, incoming, retry));
         let Some(fetched) = parts.fetch_all(first, ranges, memory).await? else { return Ok(None) };
@@ -40,24 +40,24 @@ pub(super) async fn download(wanted: Wanted<'_>, begun: Begun<'_>, plan: Plan) -
 /// Makes the file for `window` in its room, and has it filled by `fill`, which tells what all bytes were compared with, or `None` when it
 /// is not to become the object's.
 pub(super) async fn into_file(
-    wanted: Wanted<'_>,
+    into: IntoFile<'_>,
     head: &ObjectHead,
     window: &Range<u64>,
     space: Arc<Space>,
     attempts: u32,
     fill: impl AsyncFnOnce(&Arc<Target>) -> Result<Option<Option<Verified>>>,
 ) -> Result<Option<Downloaded>> {
-    let (directory, key) = (Arc::clone(wanted.directory), wanted.location.key().to_owned());
-    let begun = wanted.directory.run_short(0, move || directory.begin(&key, space)).await;
+    let (directory, key) = (Arc::clone(into.directory), into.wanted.location.key().to_owned());
+    let begun = into.directory.run_short(0, move || directory.begin(&key, space)).await;
     let file = begun.map_err(|error| error.with_attempts(attempts))?;
     let verified = match fill(file.target()).await {
         Ok(Some(verified)) => verified,
         other => {
-            discard(wanted.directory, file).await;
+            discard(into.directory, file).await;
             return other.map(|_| None);
         }
     };
-    let finished = wanted.directory.run_short(0, move || file.finish()).await;
+    let finished = into.directory.run_short(0, move || file.finish()).await;
     let file = finished.map_err(|error| error.with_attempts(attempts))?;
     Ok(Some(Downloaded { head: head.clone(), offset: window.start, file, verified }))
 }
@@ -70,7 +70,7 @@ fn of_whole(fetched: &[Fetched]) -> Option<Checksum> {
 }
 
 /// The parts of a window, in their order.
-fn cut(window: &Range<u64>, plan: Plan) -> impl Iterator<Item = Range<u64>> + Send + use<> {
+pub(super) fn cut(window: &Range<u64>, plan: Plan) -> impl Iterator<Item = Range<u64>> + Send + use<> {
     let Range { mut start, end } = *window;
     (1..).map_while(move |number| {
         let length = plan.length(number).filter(|_| start < end)?;
@@ -98,7 +98,7 @@ impl<'a> Means<'a> {
 /// What the parts of one object have in common.
 #[derive(Clone, Copy)]
 pub(super) struct Parts<'a> {
-    pub(super) wanted: Wanted<'a>,
+    pub(super) into: IntoFile<'a>,
     pub(super) head: &'a ObjectHead,
     /// The byte of the object that is the first of the file.
     pub(super) from: u64,
@@ -147,10 +147,10 @@ impl<'a> Parts<'a> {
         }
         loop {
             while fetching.len() < AT_ONCE
-                && let Some(means) = left.take().or_else(|| Means::more(self.wanted.engine))
+                && let Some(means) = left.take().or_else(|| Means::more(self.into.wanted.engine))
                 && let Some(wish) = rest.next()
             {
-                fetching.push(self.fetch(wish, None, self.wanted.engine.retries.start(), means));
+                fetching.push(self.fetch(wish, None, self.into.wanted.engine.retries.start(), means));
             }
             match fetching.try_next().await? {
                 Some((Some(part), means)) => {
@@ -177,7 +177,7 @@ impl<'a> Parts<'a> {
             Wish::Number(number) => {
                 let begun = match first {
                     Some(begun) => Some(begun),
-                    None => self.wanted.begin_part(self.head, number, &mut retry).await?,
+                    None => self.into.wanted.begin_part(self.head, number, &mut retry).await?,
                 };
                 let Some((begun, range)) = begun.and_then(|begun| begun.head.range.clone().map(|range| (begun, range)))
                 else {
@@ -191,8 +191,9 @@ impl<'a> Parts<'a> {
         let length = range.end - range.start;
         let (target, offset) = (Arc::clone(self.target), range.start - self.from);
         let open = move || target.writer_at(offset);
-        let mut pieces = Pieces::new(self.wanted.directory, length, self.check, open.clone());
-        let filled = self.wanted.fill(&mut pieces, self.head, range.end, first, &mut retry, !WHOLE_WILL_DO).await?;
+        let mut pieces = Pieces::new(self.into.directory, length, self.check, open.clone());
+        let filled =
+            self.into.wanted.fill(&mut pieces, self.head, range.end, first, &mut retry, !WHOLE_WILL_DO).await?;
         let checksum = pieces.checksum();
         let attempts = retry.attempts();
         let written = pieces.finish(move |writer, rest| match writer {

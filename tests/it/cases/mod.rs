@@ -32,6 +32,8 @@ macro_rules! every_case {
             objects::a_prefix_is_a_directory,
             objects::a_listing_of_several_pages_is_whole,
             objects::encryption_is_asked_for_and_reported,
+            objects::a_presigned_url_works_without_credentials_for_any_key,
+            objects::objects_are_read_without_a_file,
             uploads::a_value_of_any_source_is_stored_whole,
             uploads::files_are_stored_under_their_keys,
             uploads::a_stream_of_objects_is_stored_as_it_comes,

@@ -1,10 +1,15 @@
 //! Single objects, their keys and info, and listings of them.
 
+use std::io::SeekFrom;
+
 use futures::TryStreamExt as _;
 use s3flow::{Encryption, ErrorKind, KmsKey, S3GetObject, S3Object, S3PutObject};
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 
 use super::Place;
+use super::uploads::patterned;
+use crate::http::ask_url;
 
 /// Every key that some client or server is known to change.
 pub(crate) fn odd_keys() -> Vec<String> {
@@ -207,4 +212,43 @@ pub(crate) async fn encryption_is_asked_for_and_reported(place: &Place) {
     let object = S3PutObject::new("kms", "x").encryption(kms);
     place.s3.put_many([object]).await.unwrap();
     assert_eq!(place.s3.get("kms").await.unwrap().encryption(), Some("aws:kms"));
+}
+
+pub(crate) async fn a_presigned_url_works_without_credentials_for_any_key(place: &Place) {
+    for key in ["k", "a b/ü?#+&=%", "dir//x", "./a"] {
+        let upload = place.s3.presign_put(key).content_type("text/x").metadata([("owner", "me")]).await.unwrap();
+        if !upload.url().starts_with("http://") {
+            return;
+        }
+        let answer = ask_url("PUT", upload.url(), upload.headers(), b"0123456789").await;
+        assert_eq!(answer.status, 200, "{key}: {}", String::from_utf8_lossy(&answer.body));
+        let stored = place.s3.get(key).await.unwrap();
+        assert_eq!((stored.content_type(), stored.metadata().unwrap()["owner"].as_str()), (Some("text/x"), Some("me")));
+
+        let link = place.s3.presign_get(key).content_disposition("attachment; filename=\"x\"").await.unwrap();
+        let answer = ask_url("GET", link.url(), link.headers(), b"").await;
+        assert_eq!((answer.status, &answer.body[..]), (200, &b"0123456789"[..]), "{key}");
+        let range = place.s3.presign_get(S3GetObject::new(key).offset(2).length(3)).await.unwrap();
+        assert_eq!(ask_url("GET", range.url(), range.headers(), b"").await.body, b"234", "{key}");
+    }
+}
+
+pub(crate) async fn objects_are_read_without_a_file(place: &Place) {
+    let large = patterned((17 << 20) + 3);
+    for (key, bytes) in [("small", &large[..1000]), ("large", &large[..]), ("empty", &large[..0])] {
+        place.s3.put(key, bytes.to_vec()).await.unwrap();
+        assert!(place.s3.get(key).bytes().await.unwrap() == bytes, "{key}");
+        let mut read = Vec::new();
+        place.s3.get(key).reader().read_to_end(&mut read).await.unwrap();
+        assert!(read == bytes, "{key}");
+        let mut opened = place.s3.open(key).window(1 << 20).await.unwrap();
+        opened.seek(SeekFrom::Start(500)).await.unwrap();
+        read.clear();
+        opened.read_to_end(&mut read).await.unwrap();
+        assert!(read == bytes[500.min(bytes.len())..], "{key}");
+        let mut writer = place.s3.put(format!("{key}-written"), "").writer();
+        writer.write_all(bytes).await.unwrap();
+        writer.finish().await.unwrap();
+        assert!(place.s3.get(format!("{key}-written")).bytes().await.unwrap() == bytes, "{key}");
+    }
 }
