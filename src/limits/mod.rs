@@ -45,7 +45,8 @@ pub struct Limits {
 
 impl Limits {
     /// How many requests may be on their way, from before the first byte is sent until the answer is read or given up. Each has a
-    /// connection.
+    /// connection. One that a caller [reads](crate::GetStream) counts until its answer begins: the caller may want another request
+    /// for it.
     pub fn requests_in_flight(mut self, requests: impl Into<Option<u64>>) -> Self {
         self.requests_in_flight = requests.into();
         self
@@ -70,8 +71,9 @@ impl Limits {
     }
 
     /// How many bytes of memory the buffers of transfers may have: 3 MiB for each stream of a download that is on its way, or
-    /// less when the object is shorter; the parts of files and streams that are stored; 1 MiB for each page of a listing. At least
-    /// 32 MiB. A part that is longer than all of it is the only one.
+    /// less when the object is shorter; the parts of files and streams that are stored; 1 MiB for each page of a listing; 8 MiB
+    /// for each part that is read ahead of a [`GetStream`](crate::GetStream), of which all together may have an eighth. At least 32 MiB. A part
+    /// that is longer than all of it is the only one.
     ///
     /// Not counted are values that are given as bytes, what is [read](crate::S3Object::blob) from files, and some 100 KiB for
     /// each connection.
