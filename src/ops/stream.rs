@@ -77,7 +77,8 @@ enum Reading {
     Here(Operation<Option<Verified>>),
     /// Parts are read ahead.
     Spawned(AbortOnDropHandle<Result<Option<Verified>>>),
-    Failed(Error),
+    /// `None` once it has been told.
+    Failed(Option<Error>),
     Ended,
 }
 
@@ -91,7 +92,7 @@ impl GetStream {
                 let reading = read(s3.clone(), address.clone(), object, outlet);
                 (Some(address), Reading::Here(Box::pin(reading)))
             }
-            Err(error) => (None, Reading::Failed(error.with_operation("get", None))),
+            Err(error) => (None, Reading::Failed(Some(error.with_operation("get", None)))),
         };
         let asked = Asked { address, settings };
         Self {
@@ -137,7 +138,7 @@ impl GetStream {
 
     fn poll_object(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         while self.object.is_none() {
-            match ready!(self.poll_reading(cx, Wanted::Head)) {
+            match ready!(self.poll_reading(cx)) {
                 Ok(()) if self.object.is_none() && matches!(self.reading, Reading::Ended) => break,
                 Ok(()) => {}
                 Err(error) => return Poll::Ready(Err(error)),
@@ -146,8 +147,8 @@ impl GetStream {
         Poll::Ready(Ok(()))
     }
 
-    /// Goes on; ready when what is wanted may be there, or all is over.
-    fn poll_reading(&mut self, cx: &mut Context<'_>, wanted: Wanted) -> Poll<Result<()>> {
+    /// Goes on; ready when the answer has just begun, or all is over.
+    fn poll_reading(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         if let (None, Reading::Here(_), Some(limit)) = (&self.object, &self.reading, self.s3.timeout()) {
             let patience = self.patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
             if patience.as_mut().poll(cx).is_ready() {
@@ -160,14 +161,11 @@ impl GetStream {
             Reading::Here(reading) => reading.poll_unpin(cx),
             Reading::Spawned(task) => task.poll_unpin(cx).map(|ended| ended.unwrap_or_else(|error| Err(joined(error)))),
             Reading::Ended => Poll::Ready(Ok(self.verified)),
-            Reading::Failed(_) => match std::mem::replace(&mut self.reading, Reading::Ended) {
-                Reading::Failed(error) => Poll::Ready(Err(error)),
-                _ => unreachable!("it has just been looked at"),
-            },
+            Reading::Failed(error) => Poll::Ready(error.take().map_or(Ok(None), Err)),
         };
         let heard = self.hear(cx, polled.is_pending());
         match polled {
-            Poll::Pending if heard && matches!(wanted, Wanted::Head) => Poll::Ready(Ok(())),
+            Poll::Pending if heard => Poll::Ready(Ok(())),
             Poll::Pending => Poll::Pending,
             Poll::Ready(ended) => {
                 self.reading = Reading::Ended;
@@ -197,20 +195,12 @@ impl GetStream {
         self.object = self.asked.address.clone().map(|address| S3Object::found(0, address, head, range, None, None));
         self.reading = match std::mem::replace(&mut self.reading, Reading::Ended) {
             Reading::Here(reading) if is_long && goes_on => {
-                // Nobody has polled the task for this one yet.
-                cx.waker().wake_by_ref();
                 Reading::Spawned(AbortOnDropHandle::new(tokio::spawn(reading)))
             }
             other => other,
         };
         true
     }
-}
-
-/// What somebody waits for.
-enum Wanted {
-    Head,
-    Chunk,
 }
 
 async fn read(s3: S3, address: Address, object: S3GetObject, outlet: Outlet) -> Result<Option<Verified>> {
@@ -233,11 +223,11 @@ impl Stream for GetStream {
             if matches!(this.reading, Reading::Ended) {
                 return Poll::Ready(None);
             }
-            let gone_on = this.poll_reading(cx, Wanted::Chunk);
+            let gone_on = this.poll_reading(cx);
             if let Poll::Ready(Some(chunk)) = this.chunks.poll_recv(cx) {
                 // What it ended with comes behind it.
                 if let Poll::Ready(Err(error)) = gone_on {
-                    this.reading = Reading::Failed(error);
+                    this.reading = Reading::Failed(Some(error));
                 }
                 return Poll::Ready(Some(Ok(chunk)));
             }

@@ -194,10 +194,25 @@ async fn a_reader_that_stops_is_read_ahead_of_by_four_parts_and_no_more() {
     }
     // Nobody polls, and four parts come nevertheless; the first request waits for its reader.
     fixture.wait_until(|log| log.len() == 5 && under_way(log) == 1).await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    assert_eq!(fixture.server.log().len(), 5);
+    assert_eq!(fixture.client.stats().memory_bytes, 4 * PART as u64);
     let rest = all(stream).await.unwrap();
     assert!(bytes[came..] == rest);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_limit_of_memory_an_eighth_is_read_ahead() {
+    let (fixture, bytes) = with_object(5 * PART).await;
+    let limited =
+        fixture.scope().s3root("s3://bucket").limits(Limits::default().memory_bytes(64 << 20)).build().unwrap();
+    let mut stream = limited.get("k").stream();
+    let mut came = 0;
+    while came < 2 * MIB {
+        came += stream.next().await.unwrap().unwrap().len();
+    }
+    fixture.wait_until(|log| log.len() == 2 && under_way(log) == 1).await;
+    assert_eq!(limited.stats().memory_bytes, PART as u64);
+    assert!(bytes[came..] == all(stream).await.unwrap());
+    assert_eq!(limited.stats().memory_bytes, 0);
 }
 
 #[tokio::test]

@@ -275,7 +275,7 @@ impl Plan {
         Some(Ask { segment: segment.id, start_after, extra })
     }
 
-    /// What was to be asked for is not, for now.
+    /// Takes back what [`next`](Self::next) gave: it was not asked for.
     pub(super) fn not_asked(&mut self, id: u64) {
         self.asked -= 1;
         if self.start_after == StartAfter::Trying(id) {
