@@ -176,7 +176,7 @@ impl Error {
         error
     }
 
-    pub(crate) fn is_timeout(&self) -> bool {
+    pub(crate) fn is_timed_out(&self) -> bool {
         self.0.timed_out
     }
 

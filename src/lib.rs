@@ -24,6 +24,7 @@ mod limits;
 mod metadata;
 mod object;
 mod ops;
+mod presigned;
 mod properties;
 mod receipt;
 mod request;
@@ -48,8 +49,9 @@ pub use crate::object::{RangeInfo, S3Object};
 pub use crate::ops::{
     AbandonedUploads, AbortUpload, Copy, CopyMany, Delete, DeleteMany, Exists, FileInput, Get, GetInput, GetMany,
     GetReader, GetRecursive, GetStream, Info, InfoMany, ListCursor, ListPaths, ListRecursive, ObjectReader, Open,
-    PresignGet, PresignPut, PresignedRequest, Put, PutInput, PutMany, PutWriter,
+    PresignGet, PresignPut, Put, PutInput, PutMany, PutWriter,
 };
+pub use crate::presigned::PresignedRequest;
 pub use crate::receipt::{DeleteReceipt, PutOutcome, PutReceipt};
 pub use crate::request::{PutValue, S3GetObject, S3PutObject};
 pub use crate::retry::{RetryBudget, RetryPolicy};

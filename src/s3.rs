@@ -741,7 +741,7 @@ impl S3 {
         let ended = self.run(operation).await;
         ended.map_err(|error| {
             // Ended from outside, what was sent of it may be carried out.
-            let unknown = error.is_outcome_unknown() || error.kind() == ErrorKind::Closed || error.is_timeout();
+            let unknown = error.is_outcome_unknown() || error.kind() == ErrorKind::Closed || error.is_timed_out();
             error.with_outcome_unknown(unknown)
         })
     }

@@ -31,7 +31,7 @@ pub use self::info::{Info, InfoMany};
 pub use self::list::{ListPaths, ListRecursive};
 pub use self::listing::ListCursor;
 pub use self::open::{ObjectReader, Open};
-pub use self::presign::{PresignGet, PresignPut, PresignedRequest};
+pub use self::presign::{PresignGet, PresignPut};
 pub use self::put::{FileInput, Put, PutInput, PutMany};
 pub use self::recursive::GetRecursive;
 pub use self::stream::{GetReader, GetStream};

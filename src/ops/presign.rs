@@ -1,80 +1,22 @@
 //! `presign_get`, `presign_put`.
 
-use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use http::{HeaderMap, Method};
 use serde_json::Value;
 
 use super::Operation;
 use crate::address::{Address, Location};
 use crate::encryption::Encryption;
 use crate::error::{Error, ErrorKind, Result};
+use crate::presigned::PresignedRequest;
 use crate::request::{S3GetObject, S3PutObject};
 use crate::s3::S3;
-use crate::store::{Failure, ObjectHeaders, Presigned, WriteCondition};
+use crate::store::{Failure, KeptHeaders, ObjectHeaders, Presigned, WriteCondition};
 
 /// As long as AWS's SDKs have it.
 const EXPIRES_IN: Duration = Duration::from_secs(60 * 60);
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html>
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-
-/// A request that whoever has it may send until it expires, without credentials.
-///
-/// It is a secret as long: [`Debug`](fmt::Debug) does not show the signature.
-#[derive(Clone)]
-pub struct PresignedRequest {
-    method: Method,
-    url: String,
-    headers: HeaderMap,
-    expires_at: SystemTime,
-}
-
-impl PresignedRequest {
-    /// `GET` or `PUT`.
-    #[must_use]
-    pub fn method(&self) -> &Method {
-        &self.method
-    }
-
-    /// The URL with the signature in its query.
-    #[must_use]
-    pub fn url(&self) -> &str {
-        &self.url
-    }
-
-    /// The headers that have to be sent with it, as they are: they are part of the signature.
-    #[must_use]
-    pub fn headers(&self) -> &HeaderMap {
-        &self.headers
-    }
-
-    /// Until when it is taken, by the service's clock. Temporary credentials may end sooner, and the URL with them.
-    #[must_use]
-    pub fn expires_at(&self) -> SystemTime {
-        self.expires_at
-    }
-}
-
-impl From<Presigned> for PresignedRequest {
-    fn from(signed: Presigned) -> Self {
-        let Presigned { method, url, headers, expires: expires_at } = signed;
-        Self { method, url, headers, expires_at }
-    }
-}
-
-impl fmt::Debug for PresignedRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { method, url, headers, expires_at } = self;
-        let place = url.split('?').next().unwrap_or_default();
-        f.debug_struct("PresignedRequest")
-            .field("method", method)
-            .field("url", &format_args!("{place}?******"))
-            .field("headers", headers)
-            .field("expires_at", expires_at)
-            .finish()
-    }
-}
 
 /// A URL for a get; await it. Made by [`S3::presign_get`].
 ///
@@ -96,7 +38,9 @@ pub struct PresignGet {
     s3: S3,
     object: S3GetObject,
     expires_in: Duration,
-    answer: Vec<(&'static str, String)>,
+    content_type: Option<String>,
+    /// In place of those that are stored with the object.
+    answer: KeptHeaders,
 }
 
 /// Setters of both.
@@ -112,30 +56,27 @@ macro_rules! expires_in {
 
 impl PresignGet {
     pub(crate) fn new(s3: S3, object: S3GetObject) -> Self {
-        Self { s3, object, expires_in: EXPIRES_IN, answer: Vec::new() }
+        Self { s3, object, expires_in: EXPIRES_IN, content_type: None, answer: KeptHeaders::default() }
     }
 
     expires_in!();
 
     /// The type that the answer tells, in place of the object's own.
-    pub fn content_type(self, content_type: impl Into<String>) -> Self {
-        self.answer("response-content-type", content_type.into())
+    pub fn content_type(mut self, content_type: impl Into<String>) -> Self {
+        self.content_type = Some(content_type.into());
+        self
     }
 
     /// The disposition that the answer tells, in place of the object's own: `attachment; filename="report.pdf"` makes a browser
     /// save it.
-    pub fn content_disposition(self, disposition: impl Into<String>) -> Self {
-        self.answer("response-content-disposition", disposition.into())
+    pub fn content_disposition(mut self, disposition: impl Into<String>) -> Self {
+        self.answer.content_disposition = Some(disposition.into());
+        self
     }
 
     /// The directives for caches that the answer has, in place of the object's own.
-    pub fn cache_control(self, directives: impl Into<String>) -> Self {
-        self.answer("response-cache-control", directives.into())
-    }
-
-    fn answer(mut self, name: &'static str, value: String) -> Self {
-        self.answer.retain(|(other, _)| *other != name);
-        self.answer.push((name, value));
+    pub fn cache_control(mut self, directives: impl Into<String>) -> Self {
+        self.answer.cache_control = Some(directives.into());
         self
     }
 }
@@ -146,13 +87,14 @@ impl IntoFuture for PresignGet {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let Self { s3, object, expires_in, answer } = self;
+            let Self { s3, object, expires_in, content_type, answer } = self;
             let address = object.address(s3.root()).map_err(|error| error.with_operation("presign_get", None))?;
             let signed = async {
                 let options = object.read_options(s3.encryption())?;
                 let expires = checked(expires_in)?;
-                let signed = s3.engine().store.presign_get(&address.location, options, &answer, expires).await;
-                signed.map_err(not_signed)
+                let store = &s3.engine().store;
+                let signed = store.presign_get(&address.location, options, content_type.as_deref(), &answer, expires);
+                signed.await.map_err(not_signed)
             };
             finish(&s3, "presign_get", &address.location, signed).await
         })

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, HeaderValue, Method, header};
 
 use super::headers::carries_a_key;
-use super::{Failure, FailureKind, ObjectHeaders, ReadOptions, Store, WriteCondition, keys};
+use super::{Failure, FailureKind, KeptHeaders, ObjectHeaders, ReadOptions, Store, WriteCondition, keys};
 use crate::address::Location;
 
 /// A signed URL, and what has to be sent with it.
@@ -18,17 +18,27 @@ pub(crate) struct Presigned {
 }
 
 impl Store {
-    /// GetObject, whose answer has these headers in place of the object's own: names of query parameters, and values.
+    /// GetObject, whose answer has these headers in place of the object's own.
     pub(crate) async fn presign_get(
         &self,
         location: &Location,
         options: ReadOptions<'_>,
-        answer: &[(&'static str, String)],
+        content_type: Option<&str>,
+        answer: &KeptHeaders,
         expires: Duration,
     ) -> Result<Presigned, Failure> {
-        let mut query: Vec<String> =
-            answer.iter().map(|(name, value)| format!("{name}={}", keys::encode_query(value))).collect();
-        query.sort_unstable();
+        let KeptHeaders { cache_control, content_disposition, content_encoding, content_language } = answer;
+        // Sorted, as a canonical query is.
+        let query: Vec<String> = [
+            ("response-cache-control", cache_control.as_deref()),
+            ("response-content-disposition", content_disposition.as_deref()),
+            ("response-content-encoding", content_encoding.as_deref()),
+            ("response-content-language", content_language.as_deref()),
+            ("response-content-type", content_type),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some(format!("{name}={}", keys::encode_query(value?))))
+        .collect();
         self.presign(location, Method::GET, &query.join("&"), options.to_headers()?, expires).await
     }
 
