@@ -7,13 +7,13 @@
 
 use std::io::Write as _;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
-use futures::{TryStreamExt as _, stream};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use s3flow::testing::S3Server;
-use s3flow::{S3, S3Object};
+use s3flow::{Progress, S3, S3Object};
 
 type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
 
@@ -56,19 +56,18 @@ async fn run(Options { objects }: Options) -> Result<()> {
 
 /// How many texts there were, and how many words in them.
 async fn count_words(s3: &S3, expected: u64) -> Result<(usize, usize)> {
-    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} {per_sec}")?;
-    let progress = ProgressBar::new(expected).with_style(style);
     // Nothing here waits for the end of the step before it: the listing runs while the first objects are fetched, and these while
     // the first counts are stored. A slow step holds up those before it, so that neither disk nor memory fills.
     let texts = s3.get_from(s3.list_recursive(["texts"]));
     let counted = texts.map_ok(count).try_buffer_unordered(16);
     let mut stored = s3.put_from(counted);
+    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} {per_sec}")?;
+    let shown = tokio::spawn(show(stored.progress(), ProgressBar::new(expected).with_style(style)));
     let mut texts = 0;
     while stored.try_next().await?.is_some() {
         texts += 1;
-        progress.inc(1);
     }
-    progress.finish_and_clear();
+    shown.await?;
 
     let counts = s3.get_from(s3.list_recursive(["counts"]));
     let words = counts.try_fold(0, |sum, count| async move {
@@ -76,6 +75,18 @@ async fn count_words(s3: &S3, expected: u64) -> Result<(usize, usize)> {
         Ok(sum + count)
     });
     Ok((texts, words.await?))
+}
+
+/// Shows how far an operation has come, until it has ended.
+async fn show(progress: Progress, bar: ProgressBar) {
+    let mut updates = progress.updates(Duration::from_millis(100));
+    while let Some(now) = updates.next().await {
+        if let Some(total) = now.items_total {
+            bar.set_length(total);
+        }
+        bar.set_position(now.items);
+    }
+    bar.finish_and_clear();
 }
 
 /// The key and the value of a text's count. The text's file goes with `text`, at the end.

@@ -50,6 +50,7 @@ pub(crate) struct ClientParts {
     pub(crate) extra_parts: Arc<Semaphore>,
     pub(crate) extra_pages: Arc<Semaphore>,
     pub(crate) integrity: Integrity,
+    pub(crate) keys_in_spans: bool,
 }
 
 impl Client {
@@ -186,6 +187,7 @@ impl fmt::Debug for Client {
             extra_parts: _,
             extra_pages: _,
             integrity,
+            keys_in_spans,
         } = &*self.parts;
         f.debug_struct("Client")
             .field("store", store)
@@ -197,6 +199,7 @@ impl fmt::Debug for Client {
             .field("encryption", encryption)
             .field("tmproot", tmproot)
             .field("runs", runs)
+            .field("keys_in_spans", keys_in_spans)
             .finish_non_exhaustive()
     }
 }

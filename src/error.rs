@@ -4,6 +4,8 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::observe::{Report, Reported};
+
 /// A result whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -40,6 +42,7 @@ struct Inner {
     outcome_unknown: bool,
     /// By the operation's own timeout.
     timed_out: bool,
+    reported: Reported,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
@@ -137,6 +140,7 @@ impl Error {
             retryable: false,
             outcome_unknown: false,
             timed_out: false,
+            reported: Reported::default(),
             source: None,
         }))
     }
@@ -182,6 +186,11 @@ impl Error {
 
     pub(crate) fn with_outcome_unknown(mut self, unknown: bool) -> Self {
         self.0.outcome_unknown = unknown;
+        self
+    }
+
+    pub(crate) fn with_report(mut self, reported: Reported) -> Self {
+        self.0.reported = reported;
         self
     }
 
@@ -276,6 +285,12 @@ impl Error {
         self.0.attempts
     }
 
+    /// What the operation took until then; `None` of one that failed before it began.
+    #[must_use]
+    pub fn report(&self) -> Option<Report> {
+        self.0.reported.report()
+    }
+
     /// Which input of a many-operation this belongs to, counted from 0; of a chain of them, an input of the last.
     #[must_use]
     pub fn index(&self) -> Option<usize> {
@@ -352,6 +367,7 @@ impl fmt::Debug for Error {
             retryable,
             outcome_unknown,
             timed_out: _,
+            reported: _,
             source,
         } = &*self.0;
         f.debug_struct("Error")

@@ -4,6 +4,7 @@
 //! [design]: crate::_design
 //! [performance]: crate::_performance
 //! [migration]: crate::_migration
+//! [observability]: crate::_observability
 #![doc = include_str!("../README.md")]
 
 mod abandoned;
@@ -23,6 +24,7 @@ pub mod fuzzing;
 mod limits;
 mod metadata;
 mod object;
+mod observe;
 mod ops;
 mod presigned;
 mod properties;
@@ -44,8 +46,11 @@ pub use crate::client::Client;
 pub use crate::config::{ClientBuilder, Credentials, S3Builder};
 pub use crate::encryption::{CustomerKey, Encryption, KmsKey};
 pub use crate::error::{Error, ErrorKind, Result};
-pub use crate::limits::{Limits, RetryCounts, SlowedPrefix, Stats, Waiting};
+pub use crate::limits::{Limits, SlowedPrefix, Stats, Waiting};
 pub use crate::object::{RangeInfo, S3Object};
+#[cfg(feature = "metrics")]
+pub use crate::observe::describe_metrics;
+pub use crate::observe::{Progress, ProgressSnapshot, ProgressUpdates, Report, RetryCounts, Waits};
 pub use crate::ops::{
     AbandonedUploads, AbortUpload, Copy, CopyMany, Delete, DeleteMany, Exists, FileInput, Get, GetInput, GetMany,
     GetReader, GetRecursive, GetStream, Info, InfoMany, ListCursor, ListPaths, ListRecursive, ObjectReader, Open,
@@ -75,6 +80,10 @@ pub mod _performance {}
 pub mod _services {}
 
 #[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/observability.md")]
+pub mod _observability {}
+
+#[cfg(any(doc, doctest))]
 #[doc = include_str!("../docs/migration.md")]
 pub mod _migration {}
 
@@ -93,6 +102,8 @@ const _: () = {
     handle::<S3>();
     handle::<PresignedRequest>();
     handle::<S3Object>();
+    handle::<Progress>();
+    handle::<Report>();
     handle::<PutReceipt>();
     handle::<DeleteReceipt>();
     handle::<ListCursor>();

@@ -13,6 +13,7 @@ use crate::address::Address;
 use crate::checksum::Verified;
 use crate::error::{Error, ErrorKind, Result};
 use crate::metadata;
+use crate::observe::{Report, Reported};
 use crate::scope::FileLease;
 use crate::store::{KeptHeaders, ListedObject, ObjectHead};
 
@@ -39,6 +40,7 @@ pub struct S3Object {
     index: usize,
     facts: Arc<Facts>,
     file: Option<Arc<FileLease>>,
+    reported: Reported,
 }
 
 #[derive(Debug)]
@@ -89,13 +91,13 @@ impl RangeInfo {
 
 impl S3Object {
     pub(crate) fn missing(index: usize, address: Address) -> Self {
-        Self { index, facts: Arc::new(Facts::unknown(address)), file: None }
+        Self { index, facts: Arc::new(Facts::unknown(address)), file: None, reported: Reported::default() }
     }
 
     pub(crate) fn listed(index: usize, address: Address, object: ListedObject) -> Self {
         let ListedObject { key: _, size, etag, last_modified } = object;
         let facts = Facts { size: Some(size), etag, last_modified, ..Facts::unknown(address) };
-        Self { index, facts: Arc::new(facts), file: None }
+        Self { index, facts: Arc::new(facts), file: None, reported: Reported::default() }
     }
 
     /// With `range`, the object has its info; with `file`, its local copy.
@@ -125,7 +127,11 @@ impl S3Object {
         let info = range.map(|range| Info { content_type, kept, metadata, encryption, range });
         let facts =
             Facts { size: Some(size), etag, last_modified, version_id, verified, info, ..Facts::unknown(address) };
-        Self { index, facts: Arc::new(facts), file: file.map(Arc::new) }
+        Self { index, facts: Arc::new(facts), file: file.map(Arc::new), reported: Reported::default() }
+    }
+
+    pub(crate) fn reported(self, reported: Reported) -> Self {
+        Self { reported, ..self }
     }
 
     pub(crate) fn address(&self) -> &Address {
@@ -282,6 +288,12 @@ impl S3Object {
         self.index
     }
 
+    /// What the get or the info took: its requests, and for what it waited. `None` of an object of a listing.
+    #[must_use]
+    pub fn report(&self) -> Option<Report> {
+        self.reported.report()
+    }
+
     /// The bytes of the local copy.
     ///
     /// # Errors
@@ -356,7 +368,7 @@ impl S3Object {
 
 impl fmt::Debug for S3Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { index, facts, file } = self;
+        let Self { index, facts, file, reported: _ } = self;
         f.debug_struct("S3Object")
             .field("url", &facts.url)
             .field("index", index)

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::address::Address;
+use crate::observe::{Report, Reported};
 use crate::store::{Deleted, Stored};
 
 /// How a put or a copy ended. What its [receipt](PutReceipt::outcome) says was so: it is looked up where an answer was lost.
@@ -32,14 +33,22 @@ pub struct PutReceipt {
     etag: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     version_id: Option<String>,
+    #[serde(skip)]
+    reported: Reported,
 }
 
 impl PutReceipt {
     /// `stored` is what the server said of the object, if this put stored it.
-    pub(crate) fn new(index: usize, address: Address, outcome: PutOutcome, stored: Option<Stored>) -> Self {
+    pub(crate) fn new(
+        index: usize,
+        address: Address,
+        outcome: PutOutcome,
+        stored: Option<Stored>,
+        reported: Reported,
+    ) -> Self {
         let Stored { etag, version_id } = stored.unwrap_or_default();
         let uploaded = outcome != PutOutcome::AlreadyExists;
-        Self { index, url: address.location.url(), key: address.key, uploaded, outcome, etag, version_id }
+        Self { index, url: address.location.url(), key: address.key, uploaded, outcome, etag, version_id, reported }
     }
 
     /// The key as it was given, without the slashes in front; of an empty one, the URL of the root.
@@ -91,6 +100,12 @@ impl PutReceipt {
         self.version_id.as_deref()
     }
 
+    /// What it took: requests, and for what it waited.
+    #[must_use]
+    pub fn report(&self) -> Option<Report> {
+        self.reported.report()
+    }
+
     /// Which input of the operation this belongs to, counted from 0.
     #[must_use]
     pub fn index(&self) -> usize {
@@ -107,12 +122,14 @@ pub struct DeleteReceipt {
     #[serde(skip_serializing_if = "Option::is_none")]
     version_id: Option<String>,
     delete_marker: bool,
+    #[serde(skip)]
+    reported: Reported,
 }
 
 impl DeleteReceipt {
-    pub(crate) fn new(index: usize, address: Address, deleted: Deleted) -> Self {
+    pub(crate) fn new(index: usize, address: Address, deleted: Deleted, reported: Reported) -> Self {
         let Deleted { version_id, delete_marker } = deleted;
-        Self { index, url: address.location.url(), key: address.key, version_id, delete_marker }
+        Self { index, url: address.location.url(), key: address.key, version_id, delete_marker, reported }
     }
 
     /// The key as it was given, without the slashes in front; of an empty one, the URL of the root.
@@ -137,6 +154,12 @@ impl DeleteReceipt {
     #[must_use]
     pub fn delete_marker(&self) -> bool {
         self.delete_marker
+    }
+
+    /// What it took: requests, and for what it waited. Objects that were deleted by one request have the same.
+    #[must_use]
+    pub fn report(&self) -> Option<Report> {
+        self.reported.report()
     }
 
     /// Which input of the operation this belongs to, counted from 0.

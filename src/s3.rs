@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::Stream;
+use futures::future::Either;
+use futures::{FutureExt as _, Stream, TryFutureExt as _};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::abandoned::AbandonedUpload;
 use crate::address::Root;
@@ -15,6 +17,7 @@ use crate::config::S3Builder;
 use crate::encryption::Encryption;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{Flow, Limits, Stats};
+use crate::observe::{Counters, Reported, Subject, Task};
 use crate::ops::{
     AbandonedUploads, AbortUpload, Copy, CopyMany, Delete, DeleteMany, Exists, FileInput, Get, GetInput, GetMany,
     GetRecursive, Info, InfoMany, ListPaths, ListRecursive, Open, PresignGet, PresignPut, Put, PutInput, PutMany,
@@ -117,6 +120,11 @@ impl S3 {
     /// The same scope, for an operation with a share of its own.
     fn operation(&self) -> Self {
         Self { engine: Arc::new(self.engine.for_another_operation()), ..self.clone() }
+    }
+
+    /// The same operation, for another object of it.
+    pub(crate) fn another_object(&self) -> Self {
+        Self { engine: Arc::new(self.engine.for_another_object()), ..self.clone() }
     }
 
     /// The same scope, in which no operation takes longer than this: it ends with
@@ -728,22 +736,65 @@ impl S3 {
     }
 
     /// Runs an operation unless and until the scope is closed, and no longer than its timeout.
-    pub(crate) async fn run<T>(&self, operation: impl Future<Output = Result<T>>) -> Result<T> {
-        let operation = self.scope().unless_closed(operation);
-        match self.timeout {
-            None => operation.await,
-            Some(limit) => tokio::time::timeout(limit, operation).await.unwrap_or_else(|_| Err(self.timed_out())),
-        }
+    pub(crate) fn run<T>(
+        &self,
+        subject: Subject<'_>,
+        operation: impl Future<Output = Result<T>>,
+    ) -> impl Future<Output = Result<T>> {
+        let operation = match self.timeout {
+            None => Either::Left(operation),
+            Some(limit) => {
+                let timely = tokio::time::timeout(limit, operation);
+                Either::Right(timely.map(move |ended| ended.unwrap_or_else(|_| Err(Error::timed_out(limit)))))
+            }
+        };
+        self.run_untimed(subject, operation)
     }
 
-    /// The same with one that changes something.
-    pub(crate) async fn change<T>(&self, operation: impl Future<Output = Result<T>>) -> Result<T> {
-        let ended = self.run(operation).await;
-        ended.map_err(|error| {
+    /// The same for as long as it takes.
+    pub(crate) fn run_untimed<T>(
+        &self,
+        subject: Subject<'_>,
+        operation: impl Future<Output = Result<T>>,
+    ) -> impl Future<Output = Result<T>> {
+        let show_key = self.inner.client.parts().keys_in_spans;
+        let task = Task::begin(self.engine.flow().record(), subject, show_key);
+        let operation = self.scope().unless_closed(operation).instrument(task.span());
+        operation.map(|ended| task.end(ended))
+    }
+
+    /// As [`run`](Self::run), with one that changes something.
+    pub(crate) fn change<T>(
+        &self,
+        subject: Subject<'_>,
+        operation: impl Future<Output = Result<T>>,
+    ) -> impl Future<Output = Result<T>> {
+        self.run(subject, operation).map_err(|error| {
             // Ended from outside, what was sent of it may be carried out.
             let unknown = error.is_outcome_unknown() || error.kind() == ErrorKind::Closed || error.is_timed_out();
             error.with_outcome_unknown(unknown)
         })
+    }
+
+    /// An operation on one object, which is all that there is to be done.
+    pub(crate) fn single<T>(
+        &self,
+        operation: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> futures::future::BoxFuture<'static, Result<T>>
+    where
+        T: 'static,
+    {
+        let running = self.counters().begin(Some(1));
+        Box::pin(operation.inspect(move |ended| running.count(ended.is_ok())))
+    }
+
+    /// What is noted of the object that this is for.
+    pub(crate) fn reported(&self) -> Reported {
+        Reported::by(self.engine.flow().record())
+    }
+
+    pub(crate) fn counters(&self) -> &Arc<Counters> {
+        self.engine.flow().counters()
     }
 
     pub(crate) fn timeout(&self) -> Option<Duration> {

@@ -43,6 +43,7 @@ const DEFAULT_REGION: &str = "us-east-1";
 /// | [`credentials`](Self::credentials) | `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`; web identity, ECS, EKS; the instance's role | none |
 /// | [`anonymous`](Self::anonymous) | `AWS_SKIP_SIGNATURE` | false |
 /// | [`payload_signing`](Self::payload_signing) | | over plain HTTP: true; over TLS: false |
+/// | [`keys_in_spans`](Self::keys_in_spans) | | false |
 /// | [`virtual_host_style`](Self::virtual_host_style) | `AWS_VIRTUAL_HOSTED_STYLE_REQUEST` | AWS: true; an endpoint: false |
 /// | [`concurrency`](Self::concurrency) | `METAFLOW_S3_WORKER_COUNT` | 64 |
 /// | [`encryption`](Self::encryption) | `METAFLOW_S3_SERVER_SIDE_ENCRYPTION` | the bucket's |
@@ -100,6 +101,7 @@ pub struct ClientBuilder {
     credentials: Option<Credentials>,
     anonymous: Option<bool>,
     payload_signing: Option<bool>,
+    keys_in_spans: bool,
     virtual_host_style: Option<bool>,
     concurrency: Option<usize>,
     encryption: Option<Encryption>,
@@ -153,6 +155,13 @@ impl ClientBuilder {
     /// out by default, and `true` is for services that refuse requests without it.
     pub fn payload_signing(mut self, signed: bool) -> Self {
         self.payload_signing = Some(signed);
+        self
+    }
+
+    /// Whether the `tracing` spans of operations show keys and prefixes, which may tell of people, in place of the first half of their
+    /// SHA-256, by which they can be found. Default: false. Warnings and errors name URLs in any case.
+    pub fn keys_in_spans(mut self, shown: bool) -> Self {
+        self.keys_in_spans = shown;
         self
     }
 
@@ -421,6 +430,7 @@ impl ClientBuilder {
             extra_parts: Arc::new(Semaphore::new(EXTRA_PARTS)),
             extra_pages: Arc::new(Semaphore::new(EXTRA_PAGES)),
             integrity,
+            keys_in_spans: self.keys_in_spans,
         }))
     }
 }

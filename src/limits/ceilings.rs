@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::gate::Gate;
 use super::pace::Pace;
-use super::{Limits, RetryCounts, Stats, Waiting};
+use super::{Limits, Stats, Waiting};
 use crate::error::Result;
+use crate::observe::{Cause, RetryCounts, Wait};
 
 #[derive(Debug)]
 pub(crate) struct Ceilings {
@@ -24,37 +25,10 @@ pub(crate) struct Ceilings {
     pub(super) sent: Arc<Pace>,
     pub(super) received: Arc<Pace>,
     pub(super) disk_wait: Duration,
-    waiting: [AtomicU64; Wait::ALL],
-    retries: [AtomicU64; Cause::ALL],
+    waiting: [AtomicU64; Wait::ALL.len()],
+    retries: [AtomicU64; Cause::ALL.len()],
     throttled: AtomicU64,
     numbers: AtomicU64,
-}
-
-/// What somebody waits for.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Wait {
-    Place,
-    Rate,
-    /// A prefix from which the service takes fewer requests.
-    Prefix,
-    Memory,
-    Disk,
-}
-
-impl Wait {
-    const ALL: usize = 5;
-}
-
-/// Why a request is sent again.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Cause {
-    Transient,
-    Throttled,
-    Unreachable,
-}
-
-impl Cause {
-    const ALL: usize = 3;
 }
 
 impl Default for Ceilings {
@@ -126,9 +100,11 @@ impl Ceilings {
             waiting: Waiting {
                 for_requests_in_flight: self.waiting(Wait::Place),
                 for_requests_per_second: self.waiting(Wait::Rate),
+                for_bytes_per_second: self.waiting(Wait::Bytes),
                 for_slowed_prefix: self.waiting(Wait::Prefix),
                 for_memory: self.waiting(Wait::Memory),
                 for_disk: self.waiting(Wait::Disk),
+                for_retries: self.waiting(Wait::Retry),
             },
             throttled: self.throttled.load(Ordering::Relaxed),
             retries: RetryCounts {

@@ -7,14 +7,18 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::ceilings::{Cause, Ceilings, Wait};
+use super::ceilings::Ceilings;
 use super::gate::{Gate, Permit};
 use super::line::Owner;
 use super::pace::Pace;
+use crate::observe::{Cause, Counters, Record, Wait, Way};
 
-/// For whom requests are made, and from what they draw. Clones are the same operation.
+/// For whom requests are made, from what they draw, and where it is noted. Clones are the same object of the same operation.
 #[derive(Debug, Clone)]
-pub(crate) struct Flow(Arc<Operation>);
+pub(crate) struct Flow {
+    operation: Arc<Operation>,
+    record: Arc<Record>,
+}
 
 #[derive(Debug)]
 struct Operation {
@@ -30,13 +34,6 @@ pub(crate) struct Held {
     of_scope: Permit,
 }
 
-/// Which way a body goes.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Way {
-    Sent,
-    Received,
-}
-
 /// What waits for a body's next bytes to be allowed.
 pub(crate) type Pause = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
 
@@ -47,32 +44,52 @@ impl Flow {
     /// Of a new scope, which has so many times the share of one whose weight is 1.
     pub(crate) fn of_scope(client: &Arc<Ceilings>, scope: Arc<Ceilings>, weight: NonZeroU32) -> Self {
         let owner = Owner { scope: client.next_number(), weight, operation: 0 };
-        Self(Arc::new(Operation { owner, scope, client: Arc::clone(client) }))
+        Self::of(Operation { owner, scope, client: Arc::clone(client) })
+    }
+
+    fn of(operation: Operation) -> Self {
+        Self { operation: Arc::new(operation), record: Arc::default() }
     }
 
     /// Another operation of the same scope.
     pub(crate) fn another(&self) -> Self {
-        let Operation { owner, scope, client } = &*self.0;
+        let Operation { owner, scope, client } = &*self.operation;
         let owner = Owner { operation: client.next_number(), ..*owner };
-        Self(Arc::new(Operation { owner, scope: Arc::clone(scope), client: Arc::clone(client) }))
+        Self::of(Operation { owner, scope: Arc::clone(scope), client: Arc::clone(client) })
+    }
+
+    /// Another object of the same operation.
+    pub(crate) fn another_object(&self) -> Self {
+        let record = Record::new(Arc::clone(self.counters()));
+        Self { operation: Arc::clone(&self.operation), record: Arc::new(record) }
+    }
+
+    pub(crate) fn record(&self) -> &Arc<Record> {
+        &self.record
+    }
+
+    /// What the objects of the operation have come to.
+    pub(crate) fn counters(&self) -> &Arc<Counters> {
+        self.record.counters()
     }
 
     pub(crate) fn scope(&self) -> &Ceilings {
-        &self.0.scope
+        &self.operation.scope
     }
 
     pub(super) fn owner(&self) -> Owner {
-        self.0.owner
+        self.operation.owner
     }
 
     /// The narrower ones first: who waits for those of its scope keeps nothing from other scopes.
     fn ceilings(&self) -> [&Arc<Ceilings>; 2] {
-        [&self.0.scope, &self.0.client]
+        [&self.operation.scope, &self.operation.client]
     }
 
-    /// Waits for `what`, which is told by the statistics.
-    pub(super) async fn waiting<T>(&self, why: Wait, what: impl Future<Output = T>) -> T {
+    /// Waits for `what`, which the statistics and the record tell.
+    pub(crate) async fn waiting<T>(&self, why: Wait, what: impl Future<Output = T>) -> T {
         let _waiting = self.ceilings().map(|ceilings| ceilings.one_more_waits(why));
+        let _noted = Noted { record: &self.record, why, begun: Instant::now() };
         what.await
     }
 
@@ -90,6 +107,7 @@ impl Flow {
     }
 
     pub(crate) fn count_retry(&self, cause: Cause) {
+        self.record.retried(cause);
         self.ceilings().iter().for_each(|ceilings| ceilings.count_retry(cause));
     }
 
@@ -99,7 +117,7 @@ impl Flow {
 
     /// Requests of the client that are on their way.
     pub(super) fn requests_in_flight(&self) -> u64 {
-        self.0.client.requests.held()
+        self.operation.client.requests.held()
     }
 
     /// Waits until so many bytes of memory may be used.
@@ -160,12 +178,12 @@ impl Flow {
 
     /// What this client has on disk.
     pub(crate) fn on_disk(&self) -> u64 {
-        self.0.client.disk.held()
+        self.operation.client.disk.held()
     }
 
     /// For how long a download waits for room on the disk.
     pub(crate) fn disk_wait(&self) -> Duration {
-        self.0.client.disk_wait
+        self.operation.client.disk_wait
     }
 
     async fn hold(&self, why: Wait, amount: u64, gate: impl Fn(&Ceilings) -> &Arc<Gate>) -> Held {
@@ -197,6 +215,7 @@ impl Flow {
 
     /// Counts bytes that went.
     pub(crate) fn count(&self, way: Way, bytes: usize) {
+        self.record.moved(way, bytes);
         for pace in self.paces(way) {
             pace.charge(self.owner(), bytes as u64);
         }
@@ -209,9 +228,12 @@ impl Flow {
         }
         let flow = self.clone();
         Some(Box::pin(async move {
-            for pace in flow.paces(way) {
-                drop(pace.wait(flow.owner()).await);
-            }
+            let paces = async {
+                for pace in flow.paces(way) {
+                    drop(pace.wait(flow.owner()).await);
+                }
+            };
+            flow.waiting(Wait::Bytes, paces).await;
         }))
     }
 
@@ -220,6 +242,19 @@ impl Flow {
             Way::Sent => &ceilings.sent,
             Way::Received => &ceilings.received,
         })
+    }
+}
+
+/// Notes for how long something was waited for, also when nobody waits any more.
+struct Noted<'a> {
+    record: &'a Record,
+    why: Wait,
+    begun: Instant,
+}
+
+impl Drop for Noted<'_> {
+    fn drop(&mut self) {
+        self.record.waited(self.why, self.begun.elapsed());
     }
 }
 

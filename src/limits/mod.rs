@@ -9,10 +9,11 @@ mod slowing;
 
 use serde::Serialize;
 
-pub(crate) use self::ceilings::{Cause, Ceilings};
-pub(crate) use self::flow::{Flow, Held, Pause, Way};
+pub(crate) use self::ceilings::Ceilings;
+pub(crate) use self::flow::{Flow, Held, Pause};
 pub(crate) use self::slowing::Slowing;
 use crate::error::{Error, ErrorKind, Result};
+use crate::observe::RetryCounts;
 
 /// What a client, or one of its scopes, may use. What is not set has no limit.
 ///
@@ -154,24 +155,16 @@ pub struct Waiting {
     pub for_requests_in_flight: u64,
     /// Requests, for time to pass: [`Limits::requests_per_second`].
     pub for_requests_per_second: u64,
+    /// Bodies, for time to pass: [`Limits::upload_bytes_per_second`] and [`Limits::download_bytes_per_second`].
+    pub for_bytes_per_second: u64,
     /// Requests for a prefix that the server has [throttled](crate::Client::slowed_prefixes).
     pub for_slowed_prefix: u64,
     /// Parts and listings: [`Limits::memory_bytes`].
     pub for_memory: u64,
     /// Downloads: [`Limits::disk_bytes`], or the disk itself.
     pub for_disk: u64,
-}
-
-/// How many requests were sent again, by what had become of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-#[non_exhaustive]
-pub struct RetryCounts {
-    /// Broken connections, timeouts, and errors of the server that may pass.
-    pub transient: u64,
-    /// The server asked for fewer requests.
-    pub throttled: u64,
-    /// Nothing answered at the address.
-    pub unreachable: u64,
+    /// Requests that failed, until they are sent again: [`RetryPolicy`](crate::RetryPolicy).
+    pub for_retries: u64,
 }
 
 /// Keys for which a server takes fewer requests than it was sent.
@@ -194,6 +187,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
+    use crate::observe::Way;
 
     fn scope(client: &Arc<Ceilings>, limits: Limits, weight: u32) -> Flow {
         Flow::of_scope(client, Arc::new(Ceilings::new(limits).unwrap()), weight.try_into().unwrap())

@@ -18,9 +18,9 @@ use tokio::time::Instant;
 
 use self::rate::Rate;
 use super::SlowedPrefix;
-use super::ceilings::Wait;
 use super::flow::Flow;
 use super::pace::Pace;
+use crate::observe::Wait;
 
 /// The prefixes of a client that have a rate.
 #[derive(Debug, Default)]

@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument as _;
 
 use super::Operation;
 use super::many::{Many, collect, fan_out, numbered};
@@ -16,6 +17,7 @@ use crate::abandoned::AbandonedUpload;
 use crate::address::{Address, Directory};
 use crate::blocking::joined;
 use crate::error::{Error, ErrorKind, Result};
+use crate::observe::Subject;
 use crate::s3::S3;
 use crate::store::{ListedUpload, UploadMarker, UploadsPage};
 
@@ -50,7 +52,7 @@ pub struct AbandonedUploads {
 
 impl AbandonedUploads {
     pub(crate) fn new(s3: S3, prefixes: Vec<String>, older_than: Duration) -> Self {
-        let many = Many::new(numbered(futures::stream::iter(prefixes).map(Ok)));
+        let many = Many::new(numbered(futures::stream::iter(prefixes).map(Ok)), None);
         Self { s3, older_than, abort: false, many }
     }
 
@@ -80,14 +82,16 @@ impl Stream for AbandonedUploads {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let Self { s3, older_than, abort, many } = self.get_mut();
-        many.poll_by(cx, s3.concurrency(), |prefixes, concurrency, ordered| {
+        many.poll_by(cx, s3.counters(), s3.concurrency(), |prefixes, concurrency, ordered| {
             let uploads = list(s3.clone(), *older_than, prefixes, concurrency, ordered);
             if !*abort {
                 return uploads;
             }
             let uploads = uploads.map_ok(|upload| (upload.index(), upload)).boxed();
-            let s3 = s3.clone();
-            fan_out(uploads, concurrency, ordered, move |_, upload| aborted(s3.clone(), upload))
+            let of_operation = s3.clone();
+            fan_out(s3.counters(), uploads, concurrency, ordered, move |_, upload| {
+                aborted(of_operation.another_object(), upload)
+            })
         })
     }
 }
@@ -168,7 +172,7 @@ impl Listing {
                     Position::End => return Ok(None),
                 };
                 let index = listing.index;
-                let page = AbortOnDropHandle::new(tokio::spawn(listing.page(marker))).await;
+                let page = AbortOnDropHandle::new(tokio::spawn(listing.page(marker).in_current_span())).await;
                 let (uploads, next) =
                     page.unwrap_or_else(|error| Err(joined(error))).map_err(|error| error.with_index(index))?;
                 let uploads = futures::stream::iter(uploads.into_iter().map(Ok));
@@ -183,7 +187,7 @@ impl Listing {
         // One listing has both: what is in the directory, and what has exactly its name.
         let prefix = namesake.as_ref().map_or(prefix.as_str(), |namesake| namesake.key());
         let page = self.s3.engine().request(|store| store.list_uploads(bucket, prefix, marker.as_ref()));
-        let page = self.s3.run(page).await;
+        let page = self.s3.run(Subject { operation: OPERATION, bucket, key: prefix }, page).await;
         let UploadsPage { uploads, next, date } =
             page.map_err(|error| error.with_operation(OPERATION, Some(url.to_string())))?;
         let is_older =
@@ -240,7 +244,7 @@ impl IntoFuture for AbortUpload {
 
 async fn aborted(s3: S3, upload: AbandonedUpload) -> Result<AbandonedUpload> {
     let abort = s3.engine().request(|store| store.abort_listed(upload.location(), upload.upload_id()));
-    match s3.change(abort).await {
+    match s3.change(Subject::object("abort_upload", upload.location()), abort).await {
         Ok(()) => Ok(upload),
         Err(error) => Err(error.with_operation("abort_upload", Some(upload.url().to_owned()))),
     }

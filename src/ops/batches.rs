@@ -10,11 +10,13 @@ use futures::stream::{BoxStream, Fuse, FuturesUnordered};
 use futures::{Stream, StreamExt as _};
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument as _;
 
 use super::delete::{OPERATION, target};
 use crate::address::{Address, Location};
 use crate::blocking::joined;
 use crate::error::Result;
+use crate::observe::Subject;
 use crate::receipt::DeleteReceipt;
 use crate::request::S3GetObject;
 use crate::s3::S3;
@@ -68,6 +70,11 @@ impl Batches {
         }
     }
 
+    fn add(&mut self, index: usize, outcome: Result<DeleteReceipt>) {
+        self.s3.counters().count(outcome.is_ok());
+        self.done.add(index, outcome);
+    }
+
     /// How many objects fill a request.
     fn full(&self) -> usize {
         MAX_DELETE_KEYS.min(self.concurrency)
@@ -78,7 +85,10 @@ impl Batches {
         while self.held < self.concurrency {
             let input = match self.inputs.poll_next_unpin(cx) {
                 Poll::Ready(Some(input)) => input,
-                Poll::Ready(None) => return Intake::Ended,
+                Poll::Ready(None) => {
+                    self.s3.counters().there_are(self.seen as u64);
+                    return Intake::Ended;
+                }
                 Poll::Pending => return Intake::Waiting,
             };
             let index = self.seen;
@@ -90,7 +100,7 @@ impl Batches {
                         self.send(self.full());
                     }
                 }
-                Err(error) => self.done.add(index, Err(error.with_index(index))),
+                Err(error) => self.add(index, Err(error.with_index(index))),
             }
         }
         Intake::Full
@@ -119,7 +129,7 @@ impl Batches {
         gathered.retain(|_, inputs| {
             while running.len() < most && inputs.len() >= at_least && !inputs.is_empty() {
                 let batch: Vec<Input> = inputs.drain(..full.min(inputs.len())).collect();
-                running.push(start(s3.clone(), batch, Arc::clone(permits)));
+                running.push(start(s3.another_object(), batch, Arc::clone(permits)));
             }
             !inputs.is_empty()
         });
@@ -143,7 +153,7 @@ impl Stream for Batches {
             match ready!(this.running.poll_next_unpin(cx)) {
                 Some(outcomes) => {
                     for (index, outcome) in outcomes {
-                        this.done.add(index, outcome);
+                        this.add(index, outcome);
                     }
                 }
                 None if intake == Intake::Ended => return Poll::Ready(None),
@@ -186,7 +196,7 @@ impl Done {
 fn start(s3: S3, batch: Vec<Input>, permits: Arc<Semaphore>) -> BoxFuture<'static, Vec<Outcome>> {
     let places: Vec<(usize, Location)> =
         batch.iter().map(|(index, address)| (*index, address.location.clone())).collect();
-    let task = AbortOnDropHandle::new(tokio::spawn(delete(s3, batch, permits)));
+    let task = AbortOnDropHandle::new(tokio::spawn(delete(s3, batch, permits).in_current_span()));
     Box::pin(async move {
         task.await.unwrap_or_else(|error| {
             let error = joined(error);
@@ -209,7 +219,9 @@ async fn delete(s3: S3, batch: Vec<Input>, permits: Arc<Semaphore>) -> Vec<Outco
         });
     }
     let deletes = async { Ok(transfer::delete_objects(s3.engine(), &locations, &permits).await) };
-    let outcomes = s3.change(deletes).await;
+    // All of a batch are in one bucket.
+    let bucket = locations.first().map_or("", Location::bucket);
+    let outcomes = s3.change(Subject { operation: OPERATION, bucket, key: "" }, deletes).await;
     let outcome_of = |location: &Location| match &outcomes {
         Ok(outcomes) => outcomes[places[location]].as_ref().cloned(),
         Err(closed) => Err(closed),
@@ -217,7 +229,7 @@ async fn delete(s3: S3, batch: Vec<Input>, permits: Arc<Semaphore>) -> Vec<Outco
     let finished = batch.into_iter().map(|(index, address)| {
         let outcome = outcome_of(&address.location);
         let outcome = match outcome {
-            Ok(deleted) => Ok(DeleteReceipt::new(index, address, deleted)),
+            Ok(deleted) => Ok(DeleteReceipt::new(index, address, deleted, s3.reported())),
             Err(error) => {
                 let url = address.location.url();
                 Err(error.duplicate().with_operation(OPERATION, Some(url)).with_index(index))

@@ -1,6 +1,7 @@
 //! The fan-out, see [`crate::bench`].
 
 use std::hint::black_box;
+use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use tokio::runtime;
@@ -21,7 +22,8 @@ fn schedule(ordered: bool) -> Work {
     let runtime = runtime::Builder::new_current_thread().build().expect("a runtime");
     Box::new(move || {
         let inputs = numbered(futures::stream::iter((0..10_000_u64).map(Ok))).boxed();
-        let results = fan_out(inputs, black_box(64), ordered, |_, item| async move { Ok(black_box(item)) });
+        let results =
+            fan_out(&Arc::default(), inputs, black_box(64), ordered, |_, item| async move { Ok(black_box(item)) });
         let sum = runtime.block_on(results.try_fold(0, |sum, item| async move { Ok(sum + item) }));
         assert_eq!(sum.expect("no item fails"), 49_995_000);
     })

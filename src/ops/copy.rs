@@ -7,11 +7,12 @@ use std::task::{Context, Poll};
 use futures::{Stream, StreamExt as _};
 
 use super::Operation;
-use super::many::{Many, awaited_in_order, numbered, settings_of_many};
+use super::many::{Many, awaited_in_order, numbered, progress, settings_of_many};
 use super::turns::Turns;
 use crate::address::Address;
 use crate::encryption::Encryption;
 use crate::error::{Error, ErrorKind, Result};
+use crate::observe::Subject;
 use crate::properties::Properties;
 use crate::receipt::{PutOutcome, PutReceipt};
 use crate::request::S3GetObject;
@@ -62,6 +63,8 @@ impl Copy {
         self.properties.encryption = Some(encryption);
         self
     }
+
+    progress!();
 }
 
 impl IntoFuture for Copy {
@@ -70,7 +73,7 @@ impl IntoFuture for Copy {
 
     fn into_future(self) -> Self::IntoFuture {
         let Self { s3, source, destination, properties } = self;
-        Box::pin(async move {
+        s3.clone().single(async move {
             let prepared = prepare(&s3, source, &destination, &properties)?;
             copy(&s3, 0, prepared).await
         })
@@ -108,8 +111,8 @@ async fn copy(s3: &S3, index: usize, prepared: Prepared) -> Result<PutReceipt> {
         transfer::copy(engine, source, &to.location, &headers).await
     };
     s3.scope().check_open().map_err(|error| error.with_operation("copy", Some(to.location.url())))?;
-    match s3.change(copied).await {
-        Ok(stored) => Ok(PutReceipt::new(index, to, PutOutcome::Stored, Some(stored))),
+    match s3.change(Subject::object("copy", &to.location), copied).await {
+        Ok(stored) => Ok(PutReceipt::new(index, to, PutOutcome::Stored, Some(stored), s3.reported())),
         Err(error) => {
             let of_the_source = match error.kind() {
                 ErrorKind::NotFound | ErrorKind::Changed => true,
@@ -145,8 +148,9 @@ pub struct CopyMany {
 
 impl CopyMany {
     pub(crate) fn new(s3: S3, copies: Vec<(S3GetObject, String)>) -> Self {
+        let length = copies.len();
         let inputs = futures::stream::iter(copies).map(Ok);
-        Self { s3, many: Many::new(numbered(inputs)), properties: Properties::default() }
+        Self { s3, many: Many::new(numbered(inputs), Some(length)), properties: Properties::default() }
     }
 
     /// See [`Copy::storage_class`].
@@ -172,7 +176,7 @@ impl Stream for CopyMany {
         many.poll(cx, s3, || {
             let (s3, properties, turns) = (s3.clone(), properties.clone(), Turns::default());
             move |index, (source, destination): (S3GetObject, String)| {
-                let s3 = s3.clone();
+                let s3 = s3.another_object();
                 let prepared = prepare(&s3, source, &destination, &properties);
                 let prepared = prepared.map(|prepared| (turns.take(&prepared.to.location), prepared));
                 async move {

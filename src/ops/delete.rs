@@ -8,9 +8,10 @@ use futures::Stream;
 
 use super::Operation;
 use super::batches::Batches;
-use super::many::{Many, awaited_in_order};
+use super::many::{Many, awaited_in_order, known_length, progress};
 use crate::address::Address;
 use crate::error::{Error, ErrorKind, Result};
+use crate::observe::Subject;
 use crate::receipt::DeleteReceipt;
 use crate::request::S3GetObject;
 use crate::s3::S3;
@@ -61,8 +62,8 @@ impl IntoFuture for Delete {
             let address = target(&s3, &object)?;
             let delete = s3.engine().change(|store| store.delete(&address.location));
             s3.scope().check_open().map_err(|error| error.with_operation(OPERATION, Some(address.location.url())))?;
-            match s3.change(delete).await {
-                Ok(deleted) => Ok(DeleteReceipt::new(0, address, deleted)),
+            match s3.change(Subject::object(OPERATION, &address.location), delete).await {
+                Ok(deleted) => Ok(DeleteReceipt::new(0, address, deleted, s3.reported())),
                 Err(error) => Err(error.with_operation(OPERATION, Some(address.location.url()))),
             }
         })
@@ -114,8 +115,11 @@ pub struct DeleteMany {
 
 impl DeleteMany {
     pub(crate) fn new(s3: S3, objects: impl Stream<Item = Result<S3GetObject>> + Send + 'static) -> Self {
-        Self { s3, many: Many::new(objects) }
+        let length = known_length(&objects);
+        Self { s3, many: Many::new(objects, length) }
     }
+
+    progress!();
 
     /// How many objects are under way or waiting to be taken, at most; no request has more. Default: 1,000 for each of the
     /// scope's concurrency, and no more than 4,000.
@@ -137,7 +141,7 @@ impl Stream for DeleteMany {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let Self { s3, many } = self.get_mut();
         let default = MAX_DELETE_KEYS * s3.concurrency().min(REQUESTS);
-        many.poll_by(cx, default, |inputs, concurrency, ordered| {
+        many.poll_by(cx, s3.counters(), default, |inputs, concurrency, ordered| {
             Box::pin(Batches::new(s3.clone(), inputs, concurrency, ordered))
         })
     }

@@ -3,6 +3,7 @@
 use super::Operation;
 use super::info::head;
 use crate::error::Result;
+use crate::observe::Subject;
 use crate::request::S3GetObject;
 use crate::s3::S3;
 
@@ -38,7 +39,7 @@ impl IntoFuture for Exists {
         let Self { s3, object } = self;
         Box::pin(async move {
             let address = object.address(s3.root()).map_err(|error| error.with_operation("exists", None))?;
-            match s3.run(head(&s3, &object, &address)).await {
+            match s3.run(Subject::object("exists", &address.location), head(&s3, &object, &address)).await {
                 Ok(_) => Ok(true),
                 Err(error) if error.is_not_found() => Ok(false),
                 Err(error) => Err(error.with_operation("exists", Some(address.location.url()))),

@@ -7,10 +7,11 @@ use std::task::{Context, Poll};
 use futures::Stream;
 
 use super::Operation;
-use super::many::{Many, awaited_in_order, numbered, settings_of_many};
+use super::many::{Many, awaited_in_order, known_length, numbered, progress, settings_of_many};
 use crate::encryption::CustomerKey;
 use crate::error::{Error, Result};
 use crate::object::{RangeInfo, S3Object};
+use crate::observe::Subject;
 use crate::request::S3GetObject;
 use crate::s3::S3;
 use crate::transfer::{self, Downloaded};
@@ -84,12 +85,10 @@ impl Get {
         self
     }
 
+    progress!();
+
     pub(crate) fn into_parts(self) -> (S3, S3GetObject, Settings) {
         (self.s3, self.object, self.settings)
-    }
-
-    pub(super) fn redownloads(&self) -> u32 {
-        self.s3.engine().integrity.redownloads
     }
 }
 
@@ -98,7 +97,7 @@ impl IntoFuture for Get {
     type IntoFuture = Operation<S3Object>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(get(self.s3, 0, self.object, self.settings))
+        self.s3.clone().single(get(self.s3, 0, self.object, self.settings))
     }
 }
 
@@ -110,12 +109,14 @@ pub(super) async fn get(s3: S3, index: usize, object: S3GetObject, settings: Set
         let directory = s3.scope().directory().await?;
         transfer::download(s3.engine(), &address.location, options, &directory).await
     };
-    match s3.run(download).await {
+    match s3.run(Subject::object("get", &address.location), download).await {
         Ok(Downloaded { head, offset, file, verified }) => {
             let range = settings.return_info.then(|| RangeInfo::new(head.size, offset, file.size()));
-            Ok(S3Object::found(index, address, head, range, Some(file), verified))
+            Ok(S3Object::found(index, address, head, range, Some(file), verified).reported(s3.reported()))
         }
-        Err(error) if error.is_not_found() && settings.return_missing => Ok(S3Object::missing(index, address)),
+        Err(error) if error.is_not_found() && settings.return_missing => {
+            Ok(S3Object::missing(index, address).reported(s3.reported()))
+        }
         Err(error) => Err(error.with_operation("get", Some(address.location.url()))),
     }
 }
@@ -158,7 +159,8 @@ pub struct GetMany {
 
 impl GetMany {
     pub(crate) fn new(s3: S3, objects: impl Stream<Item = Result<S3GetObject>> + Send + 'static) -> Self {
-        Self { s3, many: Many::new(numbered(objects)), settings: Settings::default() }
+        let length = known_length(&objects);
+        Self { s3, many: Many::new(numbered(objects), length), settings: Settings::default() }
     }
 
     /// Whether a missing key is an object whose [`exists`](S3Object::exists) is false, and not an error. A missing bucket is
@@ -184,7 +186,7 @@ impl Stream for GetMany {
         let Self { s3, many, settings } = self.get_mut();
         let next = many.poll(cx, s3, || {
             let (s3, settings) = (s3.clone(), *settings);
-            move |index, object| get(s3.clone(), index, object, settings)
+            move |index, object| get(s3.another_object(), index, object, settings)
         });
         next.map(|next| next.map(|outcome| outcome.and_then(|object| still_open(s3, object))))
     }

@@ -7,10 +7,11 @@ use std::task::{Context, Poll};
 use futures::Stream;
 
 use super::Operation;
-use super::many::{Many, awaited_in_order, numbered, settings_of_many};
+use super::many::{Many, awaited_in_order, known_length, numbered, settings_of_many};
 use crate::address::Address;
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::{RangeInfo, S3Object};
+use crate::observe::Subject;
 use crate::request::S3GetObject;
 use crate::s3::S3;
 use crate::store::ObjectHead;
@@ -52,18 +53,20 @@ impl IntoFuture for Info {
     type IntoFuture = Operation<S3Object>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(info(self.s3, 0, self.object, self.return_missing))
+        self.s3.clone().single(info(self.s3, 0, self.object, self.return_missing))
     }
 }
 
 async fn info(s3: S3, index: usize, object: S3GetObject, return_missing: bool) -> Result<S3Object> {
     let address = object.address(s3.root()).map_err(|error| error.with_operation("info", None))?;
-    match s3.run(head(&s3, &object, &address)).await {
+    match s3.run(Subject::object("info", &address.location), head(&s3, &object, &address)).await {
         Ok(head) => {
             let range = RangeInfo::new(head.size, 0, head.size);
-            Ok(S3Object::found(index, address, head, Some(range), None, None))
+            Ok(S3Object::found(index, address, head, Some(range), None, None).reported(s3.reported()))
         }
-        Err(error) if error.is_not_found() && return_missing => Ok(S3Object::missing(index, address)),
+        Err(error) if error.is_not_found() && return_missing => {
+            Ok(S3Object::missing(index, address).reported(s3.reported()))
+        }
         Err(error) => Err(error.with_operation("info", Some(address.location.url()))),
     }
 }
@@ -113,7 +116,8 @@ pub struct InfoMany {
 
 impl InfoMany {
     pub(crate) fn new(s3: S3, objects: impl Stream<Item = Result<S3GetObject>> + Send + 'static) -> Self {
-        Self { s3, many: Many::new(numbered(objects)), return_missing: false }
+        let length = known_length(&objects);
+        Self { s3, many: Many::new(numbered(objects), length), return_missing: false }
     }
 
     /// Whether a missing key is an object whose [`exists`](S3Object::exists) is false, and not an error. A missing bucket is
@@ -133,7 +137,7 @@ impl Stream for InfoMany {
         let Self { s3, many, return_missing } = self.get_mut();
         many.poll(cx, s3, || {
             let (s3, return_missing) = (s3.clone(), *return_missing);
-            move |index, object| info(s3.clone(), index, object, return_missing)
+            move |index, object| info(s3.another_object(), index, object, return_missing)
         })
     }
 }

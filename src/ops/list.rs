@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use futures::{Stream, StreamExt as _};
 
@@ -12,6 +13,7 @@ use super::many::{collect, numbered};
 use crate::config::checked_concurrency;
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::S3Object;
+use crate::observe::{Progress, Running};
 use crate::s3::S3;
 
 /// A listing before and while it runs.
@@ -27,7 +29,8 @@ struct Listed {
 
 enum State {
     Ready,
-    Running(Listings),
+    /// `None` once it has ended.
+    Running(Listings, Option<Running>),
     Refused(Option<Error>),
 }
 
@@ -48,22 +51,38 @@ impl Listed {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<S3Object>>> {
         if let State::Ready = self.state {
             self.state = match self.start() {
-                Ok(listings) => State::Running(listings),
+                Ok(listings) => State::Running(listings, Some(self.s3.counters().begin(None))),
                 Err(error) => State::Refused(Some(error)),
             };
         }
         match &mut self.state {
-            State::Running(listings) => Pin::new(listings).poll_next(cx),
+            State::Running(listings, running) => {
+                let next = ready!(Pin::new(listings).poll_next(cx));
+                let counters = self.s3.counters();
+                match &next {
+                    Some(found) => counters.count(found.is_ok()),
+                    None => {
+                        if running.take().is_some() {
+                            counters.there_are(counters.items());
+                        }
+                    }
+                }
+                Poll::Ready(next)
+            }
             State::Refused(error) => Poll::Ready(error.take().map(Err)),
             State::Ready => Poll::Ready(None),
         }
+    }
+
+    fn progress(&self) -> Progress {
+        Progress::of(Arc::clone(self.s3.counters()))
     }
 
     fn cursor(&self) -> Result<ListCursor> {
         let root = self.s3.root();
         let left = self.prefixes.iter().enumerate().map(|(number, prefix)| {
             let rest = match &self.state {
-                State::Running(listings) => listings.rest(number),
+                State::Running(listings, _) => listings.rest(number),
                 State::Ready | State::Refused(_) => Some(Rest::All),
             };
             let ranges = match rest {
@@ -125,6 +144,12 @@ pub struct ListRecursive(Listed);
 impl ListRecursive {
     pub(crate) fn new(s3: S3, prefixes: Vec<String>) -> Self {
         Self(Listed::new(s3, Mode::Recursive, prefixes))
+    }
+
+    /// To look at how far it has come, from elsewhere and while it runs: how many objects were taken.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        self.0.progress()
     }
 
     /// How many requests are on their way at a time, and how many prefixes are listed, at most. With 1, pages come one after another.
@@ -217,6 +242,12 @@ pub struct ListPaths(Listed);
 impl ListPaths {
     pub(crate) fn new(s3: S3, prefixes: Vec<String>) -> Self {
         Self(Listed::new(s3, Mode::NextLevel, prefixes))
+    }
+
+    /// See [`ListRecursive::progress`].
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        self.0.progress()
     }
 
     /// How many prefixes are listed at a time, at most. Default: the scope's.

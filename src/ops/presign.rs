@@ -8,6 +8,7 @@ use super::Operation;
 use crate::address::{Address, Location};
 use crate::encryption::Encryption;
 use crate::error::{Error, ErrorKind, Result};
+use crate::observe::Subject;
 use crate::presigned::PresignedRequest;
 use crate::request::{S3GetObject, S3PutObject};
 use crate::s3::S3;
@@ -206,7 +207,7 @@ async fn finish(
     location: &Location,
     signed: impl Future<Output = Result<Presigned>>,
 ) -> Result<PresignedRequest> {
-    let signed = s3.run(signed).await;
+    let signed = s3.run(Subject::object(operation, location), signed).await;
     signed.map(Into::into).map_err(|error| error.with_operation(operation, Some(location.url())))
 }
 

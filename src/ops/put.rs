@@ -11,13 +11,14 @@ use futures::{Stream, StreamExt as _};
 use serde_json::Value;
 
 use super::Operation;
-use super::many::{Many, awaited_in_order, numbered, settings_of_many};
+use super::many::{Many, awaited_in_order, known_length, numbered, progress, settings_of_many};
 use super::turns::Turns;
 use crate::address::Address;
 use crate::blocking::blocking;
 use crate::config::checked_part_size;
 use crate::encryption::Encryption;
 use crate::error::{Error, ErrorKind, Result};
+use crate::observe::Subject;
 use crate::receipt::{PutOutcome, PutReceipt};
 use crate::request::{S3PutObject, Source};
 use crate::s3::S3;
@@ -148,6 +149,8 @@ impl Put {
 }
 
 impl Put {
+    progress!();
+
     /// The same with `more` behind its value.
     pub(super) fn with_more(mut self, more: impl Stream<Item = std::io::Result<Bytes>> + Send + 'static) -> Self {
         self.object.value = self.object.value.map(|value| value.with_more(more));
@@ -161,7 +164,7 @@ impl IntoFuture for Put {
 
     fn into_future(self) -> Self::IntoFuture {
         let Self { s3, object, settings } = self;
-        Box::pin(async move {
+        s3.clone().single(async move {
             let part_size = settings.part_size.map(checked_part_size).transpose();
             part_size.map_err(|error| error.with_operation("put", None))?;
             let prepared = prepare(&s3, object)?;
@@ -201,14 +204,17 @@ async fn put(s3: &S3, index: usize, prepared: Prepared, settings: &Settings) -> 
     };
     let named = |error: Error| error.with_operation("put", Some(address.location.url()));
     s3.scope().check_open().map_err(named)?;
-    let (outcome, stored) = match s3.change(transfer::upload(s3.engine(), upload, value)).await {
+    let (outcome, stored) = match s3
+        .change(Subject::object("put", &address.location), transfer::upload(s3.engine(), upload, value))
+        .await
+    {
         Ok(Outcome::Stored(stored)) => (PutOutcome::Stored, Some(stored)),
         Ok(Outcome::Created(stored)) => (PutOutcome::Created, Some(stored)),
         Ok(Outcome::Replaced(stored)) => (PutOutcome::Replaced, Some(stored)),
         Ok(Outcome::Exists) => (PutOutcome::AlreadyExists, None),
         Err(error) => return Err(named(error)),
     };
-    Ok(PutReceipt::new(index, address, outcome, stored))
+    Ok(PutReceipt::new(index, address, outcome, stored, s3.reported()))
 }
 
 /// Many uploads: a stream of receipts as they complete, or awaited, a `Vec` in the order given. Made by [`S3::put_many`],
@@ -243,22 +249,27 @@ pub struct PutMany {
 
 impl PutMany {
     pub(crate) fn of_all(s3: S3, objects: Vec<S3PutObject>) -> Self {
-        let scope = s3.clone();
+        let (scope, length) = (s3.clone(), objects.len());
         let inputs = futures::stream::once(async move {
             let inputs = prepare_all(scope, objects).await.unwrap_or_else(|error| vec![Err(error)]);
             futures::stream::iter(inputs)
         });
-        Self::new(s3, inputs.flatten())
+        Self::new(s3, inputs.flatten(), Some(length))
     }
 
     pub(crate) fn of_stream(s3: S3, objects: impl Stream<Item = Result<S3PutObject>> + Send + 'static) -> Self {
         let scope = s3.clone();
+        let length = known_length(&objects);
         let inputs = objects.map(move |object| prepare(&scope, object?));
-        Self::new(s3, numbered(inputs))
+        Self::new(s3, numbered(inputs), length)
     }
 
-    fn new(s3: S3, inputs: impl Stream<Item = Result<(usize, Prepared)>> + Send + 'static) -> Self {
-        Self { s3, many: Many::new(inputs), settings: Settings::default() }
+    fn new(
+        s3: S3,
+        inputs: impl Stream<Item = Result<(usize, Prepared)>> + Send + 'static,
+        length: Option<usize>,
+    ) -> Self {
+        Self { s3, many: Many::new(inputs, length), settings: Settings::default() }
     }
 
     /// Whether objects that are there are replaced; see [`Put::overwrite`]. Default: true.
@@ -318,7 +329,7 @@ impl Stream for PutMany {
             let next = many.poll(cx, s3, || {
                 let (s3, settings, turns) = (s3.clone(), settings.clone(), Turns::default());
                 move |index, prepared: Prepared| {
-                    let (s3, settings) = (s3.clone(), settings.clone());
+                    let (s3, settings) = (s3.another_object(), settings.clone());
                     let mut turn = turns.take(&prepared.address.location);
                     async move {
                         turn.begin().await;

@@ -9,7 +9,7 @@ use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use super::Operation;
 use super::get::{Settings, get, still_open};
 use super::listing::{Begin, Listings, Mode, in_byte_order};
-use super::many::{Many, collect, fan_out, numbered};
+use super::many::{Many, collect, fan_out, numbered, progress};
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::S3Object;
 use crate::request::S3GetObject;
@@ -68,7 +68,7 @@ impl GetRecursive {
 
     fn of(s3: S3, prefixes: impl Stream<Item = Result<(usize, String)>> + Send + 'static) -> Self {
         let settings = Settings { return_missing: false, return_info: false };
-        Self { s3, many: Many::new(prefixes), settings }
+        Self { s3, many: Many::new(prefixes, None), settings }
     }
 
     /// Whether content type, metadata, encryption and range come with each object. Default: false.
@@ -76,6 +76,8 @@ impl GetRecursive {
         self.settings.return_info = return_info;
         self
     }
+
+    progress!();
 
     /// How many objects are under way or waiting to be taken, and how many prefixes are listed at a time, at most. Default:
     /// the scope's.
@@ -97,12 +99,14 @@ impl Stream for GetRecursive {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let Self { s3, many, settings } = self.get_mut();
-        let next = many.poll_by(cx, s3.concurrency(), |prefixes, concurrency, ordered| {
+        let next = many.poll_by(cx, s3.counters(), s3.concurrency(), |prefixes, concurrency, ordered| {
             let mode = Mode::RecursiveWithNamesake;
             let objects = Listings::new(s3.clone(), mode, prefixes, Begin::Beginning, concurrency, ordered);
             let inputs = objects.map_ok(|object| (object.index(), S3GetObject::from(object))).boxed();
-            let (s3, settings) = (s3.clone(), *settings);
-            fan_out(inputs, concurrency, ordered, move |index, object| get(s3.clone(), index, object, settings))
+            let (of_operation, settings) = (s3.clone(), *settings);
+            fan_out(s3.counters(), inputs, concurrency, ordered, move |index, object| {
+                get(of_operation.another_object(), index, object, settings)
+            })
         });
         next.map(|next| next.map(|outcome| outcome.and_then(|object| still_open(s3, object))))
     }

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Sleep;
 use tokio_util::io::StreamReader;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument as _;
 
 use super::Operation;
 use super::get::{Get, Settings};
@@ -22,6 +23,7 @@ use crate::blocking::joined;
 use crate::checksum::Verified;
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::{RangeInfo, S3Object};
+use crate::observe::{Report, Running, Subject};
 use crate::request::S3GetObject;
 use crate::s3::S3;
 use crate::transfer::{self, Opened, Outlet};
@@ -63,6 +65,8 @@ pub struct GetStream {
     /// Bytes in all, once that is known.
     length: Option<u64>,
     verified: Option<Verified>,
+    /// Of an operation of its own, until it has ended.
+    running: Option<Running>,
 }
 
 /// What was asked for.
@@ -105,7 +109,14 @@ impl GetStream {
             object: None,
             length: None,
             verified: None,
+            running: None,
         }
+    }
+
+    /// As the whole of an operation, whose progress it tells.
+    fn on_its_own(mut self) -> Self {
+        self.running = Some(self.s3.counters().begin(Some(1)));
+        self
     }
 
     /// Waits for the beginning of the answer, which tells what the object is: its size, type, metadata, and which range of it will
@@ -129,6 +140,12 @@ impl GetStream {
     #[must_use]
     pub fn verified(&self) -> Option<Verified> {
         self.verified
+    }
+
+    /// What it took so far: requests, and for what it waited; `None` before it was polled.
+    #[must_use]
+    pub fn report(&self) -> Option<Report> {
+        Some(self.s3.reported().report()?).filter(|report| report.requests > 0)
     }
 
     #[cfg(feature = "serve")]
@@ -169,6 +186,9 @@ impl GetStream {
             Poll::Pending => Poll::Pending,
             Poll::Ready(ended) => {
                 self.reading = Reading::Ended;
+                if let Some(running) = self.running.take() {
+                    running.count(ended.is_ok());
+                }
                 match ended {
                     Ok(verified) => self.verified = verified,
                     Err(error) if error.is_not_found() && self.asked.settings.return_missing => {
@@ -195,7 +215,7 @@ impl GetStream {
         self.object = self.asked.address.clone().map(|address| S3Object::found(0, address, head, range, None, None));
         self.reading = match std::mem::replace(&mut self.reading, Reading::Ended) {
             Reading::Here(reading) if is_long && goes_on => {
-                Reading::Spawned(AbortOnDropHandle::new(tokio::spawn(reading)))
+                Reading::Spawned(AbortOnDropHandle::new(tokio::spawn(reading.in_current_span())))
             }
             other => other,
         };
@@ -208,7 +228,9 @@ async fn read(s3: S3, address: Address, object: S3GetObject, outlet: Outlet) -> 
         let options = object.read_options(s3.encryption())?;
         transfer::read(s3.engine(), &address.location, options, outlet).await
     };
-    s3.scope().unless_closed(reading).await.map_err(|error| error.with_operation("get", Some(address.location.url())))
+    // The operation's timeout is up to who waits for the beginning of the answer.
+    let read = s3.run_untimed(Subject::object("get", &address.location), reading).await;
+    read.map_err(|error| error.with_operation("get", Some(address.location.url())))
 }
 
 impl Stream for GetStream {
@@ -266,6 +288,12 @@ impl GetReader {
         self.0.get_mut().get_mut().object().await
     }
 
+    /// See [`GetStream::report`].
+    #[must_use]
+    pub fn report(&self) -> Option<Report> {
+        self.0.get_ref().get_ref().report()
+    }
+
     /// See [`GetStream::verified`].
     #[must_use]
     pub fn verified(&self) -> Option<Verified> {
@@ -312,7 +340,7 @@ impl Get {
     /// ```
     pub fn stream(self) -> GetStream {
         let (s3, object, settings) = self.into_parts();
-        GetStream::new(s3, object, settings)
+        GetStream::new(s3, object, settings).on_its_own()
     }
 
     /// The bytes as they come, without a file, as an [`AsyncRead`] and [`AsyncBufRead`].
@@ -353,15 +381,19 @@ impl Get {
     ///
     /// Dropping the future ends the request.
     pub async fn bytes(self) -> Result<Bytes> {
-        let get = self.return_missing(false);
-        let mut left = get.redownloads();
+        let (s3, object, settings) = self.return_missing(false).into_parts();
+        let running = s3.counters().begin(Some(1));
+        let mut left = s3.engine().integrity.redownloads;
         loop {
-            match collect(get.clone().stream()).await {
+            match collect(GetStream::new(s3.clone(), object.clone(), settings)).await {
                 Err(error) if error.kind() == ErrorKind::Integrity && left > 0 => {
                     left -= 1;
                     tracing::warn!(%error, "downloading anew");
                 }
-                done => return done,
+                done => {
+                    running.count(done.is_ok());
+                    return done;
+                }
             }
         }
     }

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinError;
 use tokio_util::sync::PollSender;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument as _;
 
 use super::put::Put;
 use crate::blocking::joined;
@@ -81,7 +82,7 @@ impl Put {
     pub fn writer(self) -> PutWriter {
         let (pipe, written) = mpsc::channel(1);
         let put = self.with_more(until_end(written));
-        let upload = Upload::Running(AbortOnDropHandle::new(tokio::spawn(put.into_future())));
+        let upload = Upload::Running(AbortOnDropHandle::new(tokio::spawn(put.into_future().in_current_span())));
         PutWriter { gathered: BytesMut::new(), pipe: PollSender::new(pipe), upload }
     }
 }

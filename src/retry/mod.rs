@@ -16,7 +16,8 @@ pub use self::policy::RetryPolicy;
 pub(crate) use self::policy::{METAFLOW_RETRY_COUNT, METAFLOW_TRANSIENT_RETRY_COUNT};
 use self::wait::Waits;
 use crate::error::Error;
-use crate::limits::{Cause, Flow};
+use crate::limits::Flow;
+use crate::observe::{self, Cause, Wait};
 use crate::store::{self, Attempted, Failure, FailureKind, Retryability, Unread};
 
 /// The retries of one client. Clones share everything.
@@ -142,7 +143,7 @@ impl Retry<'_> {
         attempt: impl Future<Output = Result<T, E>>,
     ) -> impl Future<Output = Result<T, E>> {
         self.unread = None;
-        self.go_on(attempt)
+        self.go_on(observe::numbered(self.attempts(), attempt))
     }
 
     /// Goes on with the body of the answer that the last attempt ended with.
@@ -208,7 +209,7 @@ impl Retry<'_> {
             self.flow.count_retry(cause);
         }
         tracing::debug!(attempt = self.failed, ?pause, reason = %failure, "trying again");
-        tokio::time::sleep(pause).await;
+        self.flow.waiting(Wait::Retry, tokio::time::sleep(pause)).await;
         Ok(())
     }
 

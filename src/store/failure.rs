@@ -134,7 +134,6 @@ impl Failure {
 
     /// From an error answer: its status, headers and (when it has one) XML body.
     pub(super) fn from_answer(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
-        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let document = ErrorDocument::parse(body).unwrap_or_default();
         let message =
             document.message.unwrap_or_else(|| status.canonical_reason().unwrap_or("error answer").to_owned());
@@ -144,7 +143,7 @@ impl Failure {
             code: document.code,
             lost_code: false,
             message,
-            request_id: text("x-amz-request-id").or(document.request_id),
+            request_id: request_id(headers).map(str::to_owned).or(document.request_id),
             retry_after: retry_after(headers),
             source: None,
         }
@@ -324,6 +323,10 @@ impl Failure {
             _ => ErrorKind::Other,
         }
     }
+}
+
+pub(super) fn request_id(headers: &HeaderMap) -> Option<&str> {
+    headers.get("x-amz-request-id").and_then(|value| value.to_str().ok())
 }
 
 /// What `Retry-After` asks for: seconds, or a date, which is one of the server's clock.

@@ -6,7 +6,8 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
-use crate::limits::{Flow, Held, Pause, Way};
+use crate::limits::{Flow, Held, Pause};
+use crate::observe::{Attempt, Way};
 
 /// A body whose bytes are counted, and wait where there is a limit.
 pub(super) struct Paced<B> {
@@ -18,22 +19,24 @@ pub(super) struct Paced<B> {
     pause: Option<Pause>,
     /// What is left of a frame that is too long to be handed on at once.
     rest: Bytes,
+    /// The request that an answer is of.
+    attempt: Option<Attempt>,
     /// The request's place, until its answer is read or given up.
     _place: Option<Held>,
 }
 
 impl<B> Paced<B> {
     pub(super) fn sent(body: B, flow: Option<Flow>) -> Self {
-        Self::new(body, flow, Way::Sent, None)
+        Self::new(body, flow, Way::Sent, None, None)
     }
 
-    pub(super) fn received(body: B, flow: Flow, place: Option<Held>) -> Self {
-        Self::new(body, Some(flow), Way::Received, place)
+    pub(super) fn received(body: B, flow: Flow, attempt: Attempt, place: Option<Held>) -> Self {
+        Self::new(body, Some(flow), Way::Received, Some(attempt), place)
     }
 
-    fn new(body: B, flow: Option<Flow>, way: Way, place: Option<Held>) -> Self {
+    fn new(body: B, flow: Option<Flow>, way: Way, attempt: Option<Attempt>, place: Option<Held>) -> Self {
         let pause = flow.as_ref().and_then(|flow| flow.pause(way));
-        Self { body, flow, way, pause, rest: Bytes::new(), _place: place }
+        Self { body, flow, way, pause, rest: Bytes::new(), attempt, _place: place }
     }
 }
 
@@ -62,6 +65,9 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Paced<B> {
                 this.rest = data.split_off(piece);
             }
             flow.count(this.way, data.len());
+            if let Some(attempt) = &mut this.attempt {
+                attempt.received(data.len());
+            }
             this.pause = flow.pause(this.way);
         }
         Poll::Ready(Some(Ok(Frame::data(data))))

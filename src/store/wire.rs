@@ -17,6 +17,7 @@ use http_body_util::BodyExt as _;
 use object_store::aws::AwsCredential;
 use object_store::client::{HttpError, HttpRequest, HttpRequestBody, HttpResponse, HttpResponseBody, HttpService};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::clock::{Clock, Verdict};
 use super::credentials::Credentials;
@@ -28,6 +29,7 @@ use super::route::{Endpoint, Route};
 use super::sign::{self, Signer, SigningKeys};
 use super::transport::Transport;
 use crate::limits::{Flow, Slowing};
+use crate::observe::Attempt;
 
 /// What all buckets of a client share.
 #[derive(Debug)]
@@ -152,18 +154,26 @@ impl Wire {
     pub(super) async fn send(&self, bucket: &Bucket, request: Request<'_>) -> Result<HttpResponse, Failure> {
         let Request { key_path, prefix, flow, .. } = &request;
         let keys = if key_path.is_empty() { prefix } else { key_path };
+        let asked = Instant::now();
         if !request.admitted {
             self.slowing.wait(flow, &bucket.name, || keys).await;
         }
         let place = flow.begin().await;
         let begun = Instant::now();
-        match self.send_now(bucket, &request).await {
+        let length = request.body.content_length() as u64;
+        let mut attempt = Attempt::begin(flow.record(), name_of(&request.method), begun - asked, length);
+        match self.send_now(bucket, &request).instrument(attempt.span().clone()).await {
             Ok(response) => {
                 self.slowing.taken(&bucket.name, || keys, begun);
+                attempt.answered(response.status().as_u16(), failure::request_id(response.headers()));
                 let place = Some(place).filter(|_| !request.given_out);
-                Ok(response.map(|body| HttpResponseBody::new(Paced::received(body, flow.clone(), place))))
+                Ok(response.map(|body| HttpResponseBody::new(Paced::received(body, flow.clone(), attempt, place))))
             }
             Err(failure) => {
+                match failure.status {
+                    Some(status) => attempt.answered(status.as_u16(), failure.request_id.as_deref()),
+                    None => attempt.failed(&failure),
+                }
                 match failure.kind {
                     FailureKind::Answer if failure.retryability() == Retryability::Throttled => {
                         self.slowing.throttled(flow, &bucket.name, keys, begun);
@@ -337,6 +347,18 @@ impl Wire {
     /// TLS protects the body on its way; without it, the signature does.
     fn signs_payload(&self, scheme: &Scheme) -> bool {
         self.payload_signing.unwrap_or(*scheme != Scheme::HTTPS)
+    }
+}
+
+/// As what is counted has it.
+fn name_of(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::PUT => "PUT",
+        Method::POST => "POST",
+        Method::DELETE => "DELETE",
+        _ => "other",
     }
 }
 

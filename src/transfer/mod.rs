@@ -82,7 +82,15 @@ pub(crate) const EXTRA_PARTS: usize = 24;
 impl Engine {
     /// The same, for another operation of the scope: with its own share of what all have together.
     pub(crate) fn for_another_operation(&self) -> Self {
-        let flow = self.flow().another();
+        self.with_flow(self.flow().another())
+    }
+
+    /// The same, for another object of the operation: with a record of its own.
+    pub(crate) fn for_another_object(&self) -> Self {
+        self.with_flow(self.flow().another_object())
+    }
+
+    fn with_flow(&self, flow: Flow) -> Self {
         Self { store: self.store.with_flow(flow.clone()), retries: self.retries.with_flow(flow), ..self.clone() }
     }
 

@@ -12,6 +12,7 @@ use super::source::{Part, Reading};
 use super::{Engine, Stopped, with_id};
 use crate::address::Location;
 use crate::error::{Error, ErrorKind, Result};
+use crate::observe::Way;
 use crate::request::Source;
 use crate::store::{Failure, MultipartUpload, ObjectHeaders, Store, Stored, WriteCondition};
 
@@ -52,6 +53,7 @@ const LONGEST_SINGLE: u64 = 2 * PART;
 /// any with [`Error::is_outcome_unknown`] when an attempt may have stored the object, and nothing shows whether it did.
 pub(crate) async fn upload(engine: &Engine, upload: Upload<'_>, value: Source) -> Result<Outcome> {
     let mut reading = Reading::begin(value, engine.flow(), &engine.in_place).await?;
+    engine.flow().record().carries(Way::Sent, reading.size());
     let algorithm = upload.headers.checksum();
     let (plan, first) = match reading.size() {
         Some(size) if size <= upload.part_size.unwrap_or(0).max(LONGEST_SINGLE) => {

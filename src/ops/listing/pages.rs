@@ -8,12 +8,13 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument as _;
 
 use super::Shared;
 use crate::address::{Directory, Location};
 use crate::blocking::joined;
 use crate::error::Result;
-use crate::s3::S3;
+use crate::observe::Subject;
 use crate::store::{ListPage, ListQuery, ListedObject};
 
 /// A page on its way; it goes on while nobody polls.
@@ -85,7 +86,7 @@ impl Shared {
             drop(request);
             answer
         };
-        Request { segment, task: AbortOnDropHandle::new(tokio::spawn(page)) }
+        Request { segment, task: AbortOnDropHandle::new(tokio::spawn(page.in_current_span())) }
     }
 
     async fn page(&self, directory: &Directory, start: Start, extra: Option<OwnedSemaphorePermit>) -> Result<Page> {
@@ -93,7 +94,7 @@ impl Shared {
         let start_after = start.start_after.as_deref();
         let query = ListQuery { prefix: &directory.prefix, next_level, start_after, ..ListQuery::default() };
         let begun = Instant::now();
-        let page = fetch(&self.s3, &directory.bucket, query, start.token.as_deref()).await;
+        let page = self.fetch(&directory.bucket, query, start.token.as_deref()).await;
         let took = begun.elapsed();
         let ListPage { objects, prefixes, next } =
             page.map_err(|error| error.with_operation(self.mode.operation(), Some(directory.url.to_string())))?;
@@ -106,6 +107,11 @@ impl Shared {
         Ok(Page { entries, next, ascending, took, extra })
     }
 
+    async fn fetch(&self, bucket: &str, query: ListQuery<'_>, token: Option<&str>) -> Result<ListPage> {
+        let page = self.s3.engine().request(|store| store.list(bucket, query, token));
+        self.s3.run(Subject { operation: self.mode.operation(), bucket, key: query.prefix }, page).await
+    }
+
     /// Asks for the object at `location`, if there is one. In byte order it is the first of those that begin with its key, so that a
     /// listing finds it: a HEAD would need to be allowed for objects outside of the directory, and tells less of a denied one.
     pub(super) fn ask_for_namesake(&self, location: Location) -> Request {
@@ -114,7 +120,7 @@ impl Shared {
             let _request = Arc::clone(&shared.requests).acquire_owned().await.ok();
             let query = ListQuery { prefix: location.key(), max_keys: Some(1), ..ListQuery::default() };
             let begun = Instant::now();
-            let page = fetch(&shared.s3, location.bucket(), query, None).await;
+            let page = shared.fetch(location.bucket(), query, None).await;
             let took = begun.elapsed();
             let ListPage { objects, .. } =
                 page.map_err(|error| error.with_operation(shared.mode.operation(), Some(location.url())))?;
@@ -122,7 +128,7 @@ impl Shared {
             let entries = found.map(|object| Entry::Namesake(location, object)).into_iter().collect();
             Ok(Page { entries, next: None, ascending: true, took, extra: None })
         };
-        Request { segment: 0, task: AbortOnDropHandle::new(tokio::spawn(page)) }
+        Request { segment: 0, task: AbortOnDropHandle::new(tokio::spawn(page.in_current_span())) }
     }
 }
 
@@ -134,11 +140,6 @@ impl Future for Request {
         let page = Pin::new(&mut self.task).poll(cx);
         page.map(|page| (segment, page.unwrap_or_else(|error| Err(joined(error)))))
     }
-}
-
-async fn fetch(s3: &S3, bucket: &str, query: ListQuery<'_>, token: Option<&str>) -> Result<ListPage> {
-    let page = s3.engine().request(|store| store.list(bucket, query, token));
-    s3.run(page).await
 }
 
 /// Whether pages lead anywhere: a server may answer with others for ever.

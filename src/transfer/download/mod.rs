@@ -28,6 +28,7 @@ use crate::address::Location;
 use crate::checksum::{Composite, Method, Verification, Verified};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::Held;
+use crate::observe::Way;
 use crate::retry::Retry;
 use crate::scope::{Directory, FileLease, PartFile, Space};
 use crate::store::{ByteRange, Failure, Incoming, ObjectHead, ReadOptions};
@@ -256,6 +257,7 @@ impl Wanted<'_> {
         match retry.attempt(answer).await {
             Ok((incoming, window)) => {
                 let check = Check::of(verification, *options, &incoming.head, &window);
+                engine.flow().record().carries(Way::Received, Some(window.end - window.start));
                 Ok(Ok(Answered { incoming, window, check }))
             }
             Err(Stopped::Remote(failure)) if failure.is_precondition_failed() => {
