@@ -106,7 +106,7 @@ impl S3Object {
         address: Address,
         head: ObjectHead,
         range: Option<RangeInfo>,
-        file: Option<FileLease>,
+        file: Option<Arc<FileLease>>,
         verified: Option<Verified>,
     ) -> Self {
         let ObjectHead {
@@ -127,7 +127,7 @@ impl S3Object {
         let info = range.map(|range| Info { content_type, kept, metadata, encryption, range });
         let facts =
             Facts { size: Some(size), etag, last_modified, version_id, verified, info, ..Facts::unknown(address) };
-        Self { index, facts: Arc::new(facts), file: file.map(Arc::new), reported: Reported::default() }
+        Self { index, facts: Arc::new(facts), file, reported: Reported::default() }
     }
 
     pub(crate) fn reported(self, reported: Reported) -> Self {

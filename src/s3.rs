@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::abandoned::AbandonedUpload;
-use crate::address::Root;
+use crate::address::{Location, Root};
 use crate::client::{Client, ClientParts};
 use crate::config::S3Builder;
 use crate::encryption::Encryption;
@@ -19,8 +19,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{Flow, Limits, Stats};
 use crate::observe::{Counters, Reported, Subject, Task};
 use crate::ops::{
-    AbandonedUploads, AbortUpload, Copy, CopyMany, Delete, DeleteMany, Exists, FileInput, Get, GetInput, GetMany,
-    GetRecursive, Info, InfoMany, ListPaths, ListRecursive, Open, PresignGet, PresignPut, Put, PutInput, PutMany,
+    AbandonedUploads, AbortUpload, Copy, CopyMany, Delete, DeleteMany, Exists, FileInput, Flights, Get, GetInput,
+    GetMany, GetRecursive, Info, InfoMany, ListPaths, ListRecursive, Open, PresignGet, PresignPut, Put, PutInput,
+    PutMany,
 };
 use crate::request::{PutValue, S3GetObject, S3PutObject};
 use crate::scope::{CLOSE_LIMIT, Scope};
@@ -64,6 +65,8 @@ pub struct S3 {
 struct Inner {
     client: Client,
     scope: Arc<Scope>,
+    /// Where gets of the same object share a download.
+    flights: Option<Flights>,
     settings: Settings,
 }
 
@@ -75,6 +78,7 @@ pub(crate) struct Settings {
     pub(crate) concurrency: usize,
     pub(crate) part_size: Option<u64>,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) single_flight: bool,
     /// Ends the scope from outside.
     pub(crate) token: Option<CancellationToken>,
 }
@@ -114,7 +118,8 @@ impl S3 {
             integrity: *integrity,
         });
         let timeout = settings.timeout;
-        Self { inner: Arc::new(Inner { client, scope, settings }), engine, timeout }
+        let flights = settings.single_flight.then(Flights::default);
+        Self { inner: Arc::new(Inner { client, scope, flights, settings }), engine, timeout }
     }
 
     /// The same scope, for an operation with a share of its own.
@@ -805,6 +810,17 @@ impl S3 {
         Error::timed_out(self.timeout.unwrap_or_default())
     }
 
+    pub(crate) fn flights(&self) -> Option<&Flights> {
+        self.inner.flights.as_ref()
+    }
+
+    /// An object was stored or deleted, or may have been.
+    pub(crate) fn changed(&self, location: &Location) {
+        if let Some(flights) = self.flights() {
+            flights.forget(location);
+        }
+    }
+
     pub(crate) fn root(&self) -> &Root {
         &self.inner.settings.root
     }
@@ -836,7 +852,7 @@ where
 
 impl fmt::Debug for S3 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { client, scope, settings } = &*self.inner;
+        let Inner { client, scope, flights: _, settings } = &*self.inner;
         f.debug_struct("S3")
             .field("settings", settings)
             .field("limits", &self.limits())

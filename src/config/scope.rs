@@ -48,6 +48,7 @@ pub struct S3Builder {
     limits: Limits,
     weight: Option<NonZeroU32>,
     timeout: Option<Duration>,
+    single_flight: bool,
     token: Option<CancellationToken>,
 }
 
@@ -127,6 +128,26 @@ impl S3Builder {
         self
     }
 
+    /// Whether gets of the same object (the same key, range and `if_match`) that are under way at the same time share one download and its
+    /// file, as in a service that many ask for the same at once. Default: false.
+    ///
+    /// Each get has an [`S3Object`](crate::S3Object) of its own; the file goes with the last of them. A get that joins sends no request, and gets the
+    /// object as it was after the first one began: what somebody else has stored since then is not seen. What this scope has stored or
+    /// deleted is. Gets without a file ([`stream`](crate::Get::stream) and the like) and with a customer's key share nothing.
+    ///
+    /// ```
+    /// # async fn example(client: s3flow::Client) -> s3flow::Result<()> {
+    /// let models = client.s3().s3root("s3://bucket/models").single_flight(true).build()?;
+    /// let (one, other) = tokio::try_join!(models.get("a.bin").into_future(), models.get("a.bin").into_future())?;
+    /// assert_eq!(one.path(), other.path());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn single_flight(mut self, shared: bool) -> Self {
+        self.single_flight = shared;
+        self
+    }
+
     /// What this scope may use, beside the limits of its client. They may be set again by [`S3::set_limits`].
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
@@ -197,6 +218,7 @@ impl S3Builder {
             limits,
             weight,
             timeout,
+            single_flight,
             token,
         } = self;
         let client = match client {
@@ -217,7 +239,12 @@ impl S3Builder {
         let part_size = part_size.map(checked_part_size).transpose()?.or(parts.part_size);
         let limits = Arc::new(Ceilings::new(limits)?);
         let flow = Flow::of_scope(&client.parts().ceilings, limits, weight.unwrap_or(NonZeroU32::MIN));
-        Ok(S3::from_parts(client, flow, tmproot, Settings { root, encryption, concurrency, part_size, timeout, token }))
+        Ok(S3::from_parts(
+            client,
+            flow,
+            tmproot,
+            Settings { root, encryption, concurrency, part_size, timeout, single_flight, token },
+        ))
     }
 }
 

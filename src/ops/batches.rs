@@ -222,6 +222,7 @@ async fn delete(s3: S3, batch: Vec<Input>, permits: Arc<Semaphore>) -> Vec<Outco
     // All of a batch are in one bucket.
     let bucket = locations.first().map_or("", Location::bucket);
     let outcomes = s3.change(Subject { operation: OPERATION, bucket, key: "" }, deletes).await;
+    locations.iter().for_each(|location| s3.changed(location));
     let outcome_of = |location: &Location| match &outcomes {
         Ok(outcomes) => outcomes[places[location]].as_ref().cloned(),
         Err(closed) => Err(closed),

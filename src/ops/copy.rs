@@ -111,7 +111,9 @@ async fn copy(s3: &S3, index: usize, prepared: Prepared) -> Result<PutReceipt> {
         transfer::copy(engine, source, &to.location, &headers).await
     };
     s3.scope().check_open().map_err(|error| error.with_operation("copy", Some(to.location.url())))?;
-    match s3.change(Subject::object("copy", &to.location), copied).await {
+    let copied = s3.change(Subject::object("copy", &to.location), copied).await;
+    s3.changed(&to.location);
+    match copied {
         Ok(stored) => Ok(PutReceipt::new(index, to, PutOutcome::Stored, Some(stored), s3.reported())),
         Err(error) => {
             let of_the_source = match error.kind() {

@@ -62,7 +62,9 @@ impl IntoFuture for Delete {
             let address = target(&s3, &object)?;
             let delete = s3.engine().change(|store| store.delete(&address.location));
             s3.scope().check_open().map_err(|error| error.with_operation(OPERATION, Some(address.location.url())))?;
-            match s3.change(Subject::object(OPERATION, &address.location), delete).await {
+            let deleted = s3.change(Subject::object(OPERATION, &address.location), delete).await;
+            s3.changed(&address.location);
+            match deleted {
                 Ok(deleted) => Ok(DeleteReceipt::new(0, address, deleted, s3.reported())),
                 Err(error) => Err(error.with_operation(OPERATION, Some(address.location.url()))),
             }

@@ -7,7 +7,9 @@ use std::task::{Context, Poll};
 use futures::Stream;
 
 use super::Operation;
+use super::flights::{Landed, Wanted};
 use super::many::{Many, awaited_in_order, known_length, numbered, progress, settings_of_many};
+use crate::address::Location;
 use crate::encryption::CustomerKey;
 use crate::error::{Error, Result};
 use crate::object::{RangeInfo, S3Object};
@@ -104,13 +106,18 @@ impl IntoFuture for Get {
 pub(super) async fn get(s3: S3, index: usize, object: S3GetObject, settings: Settings) -> Result<S3Object> {
     let address = object.address(s3.root()).map_err(|error| error.with_operation("get", None))?;
     let download = async {
-        let options = object.read_options(s3.encryption())?;
-        // First, so that a tmproot that cannot be used is found out before anything is sent.
-        let directory = s3.scope().directory().await?;
-        transfer::download(s3.engine(), &address.location, options, &directory).await
+        let shared = match s3.flights() {
+            Some(flights) => Wanted::new(&address.location, &object.read_options(s3.encryption())?).zip(Some(flights)),
+            None => None,
+        };
+        let Some((wanted, flights)) = shared else {
+            return download(&s3, &address.location, &object).await.map(Landed::from);
+        };
+        let (of_all, location, object) = (s3.clone(), address.location.clone(), object.clone());
+        flights.join(wanted, async move { download(&of_all, &location, &object).await }).await
     };
     match s3.run(Subject::object("get", &address.location), download).await {
-        Ok(Downloaded { head, offset, file, verified }) => {
+        Ok(Landed { head, offset, file, verified }) => {
             let range = settings.return_info.then(|| RangeInfo::new(head.size, offset, file.size()));
             Ok(S3Object::found(index, address, head, range, Some(file), verified).reported(s3.reported()))
         }
@@ -119,6 +126,13 @@ pub(super) async fn get(s3: S3, index: usize, object: S3GetObject, settings: Set
         }
         Err(error) => Err(error.with_operation("get", Some(address.location.url()))),
     }
+}
+
+async fn download(s3: &S3, location: &Location, object: &S3GetObject) -> Result<Downloaded> {
+    let options = object.read_options(s3.encryption())?;
+    // First, so that a tmproot that cannot be used is found out before anything is sent.
+    let directory = s3.scope().directory().await?;
+    transfer::download(s3.engine(), location, options, &directory).await
 }
 
 /// A download that was waiting to be taken when the scope was closed has lost its file.

@@ -7,6 +7,7 @@ pub(crate) mod bench;
 mod copy;
 mod delete;
 mod exists;
+mod flights;
 mod get;
 mod info;
 mod list;
@@ -24,6 +25,7 @@ pub use self::abandoned::{AbandonedUploads, AbortUpload};
 pub use self::copy::{Copy, CopyMany};
 pub use self::delete::{Delete, DeleteMany};
 pub use self::exists::Exists;
+pub(crate) use self::flights::Flights;
 #[cfg(feature = "serve")]
 pub(crate) use self::get::Settings as GetSettings;
 pub use self::get::{Get, GetInput, GetMany};

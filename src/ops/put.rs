@@ -204,10 +204,10 @@ async fn put(s3: &S3, index: usize, prepared: Prepared, settings: &Settings) -> 
     };
     let named = |error: Error| error.with_operation("put", Some(address.location.url()));
     s3.scope().check_open().map_err(named)?;
-    let (outcome, stored) = match s3
-        .change(Subject::object("put", &address.location), transfer::upload(s3.engine(), upload, value))
-        .await
-    {
+    let upload = transfer::upload(s3.engine(), upload, value);
+    let uploaded = s3.change(Subject::object("put", &address.location), upload).await;
+    s3.changed(&address.location);
+    let (outcome, stored) = match uploaded {
         Ok(Outcome::Stored(stored)) => (PutOutcome::Stored, Some(stored)),
         Ok(Outcome::Created(stored)) => (PutOutcome::Created, Some(stored)),
         Ok(Outcome::Replaced(stored)) => (PutOutcome::Replaced, Some(stored)),

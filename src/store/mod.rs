@@ -116,7 +116,7 @@ impl fmt::Debug for Store {
 }
 
 /// Bytes of an object, as a `Range` header asks for them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum ByteRange {
     /// From here to the end.
     From(u64),

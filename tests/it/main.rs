@@ -61,6 +61,7 @@ mod retries;
 mod scopes;
 mod secrets;
 mod server;
+mod single_flight;
 mod soak;
 mod spans;
 mod streams;
