@@ -16,6 +16,7 @@ mod blocking;
 mod checksum;
 mod client;
 mod config;
+mod credentials;
 mod encryption;
 mod error;
 #[cfg(any(test, fuzzing))]
@@ -43,7 +44,8 @@ mod transfer;
 pub use crate::abandoned::AbandonedUpload;
 pub use crate::checksum::{ChecksumAlgorithm, Verification, Verified};
 pub use crate::client::Client;
-pub use crate::config::{ClientBuilder, Credentials, S3Builder};
+pub use crate::config::{ClientBuilder, S3Builder};
+pub use crate::credentials::{CredentialProvider, Credentials};
 pub use crate::encryption::{CustomerKey, Encryption, KmsKey};
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::limits::{Limits, SlowedPrefix, Stats, Waiting};
@@ -100,6 +102,7 @@ const _: () = {
     handle::<Client>();
     handle::<Limits>();
     handle::<S3>();
+    handle::<Credentials>();
     handle::<PresignedRequest>();
     handle::<S3Object>();
     handle::<Progress>();

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use super::credentials::Credentials;
 use super::endpoint::parse_endpoint;
 use super::environment::{Environment, flag};
 use super::metaflow::read_small;
@@ -16,6 +15,7 @@ use super::{checked_concurrency, checked_part_size};
 use crate::blocking::Workers;
 use crate::checksum::{ChecksumAlgorithm, Integrity, Verification};
 use crate::client::{Client, ClientParts};
+use crate::credentials::{CredentialProvider, Credentials, SharedProvider};
 use crate::encryption::Encryption;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{Ceilings, Limits};
@@ -30,6 +30,13 @@ const DEFAULT_CONCURRENCY: usize = 64;
 const REDOWNLOADS: u32 = 1;
 const DEFAULT_REGION: &str = "us-east-1";
 
+/// Who signs, as it was given.
+#[derive(Debug, Clone)]
+enum Signer {
+    Key(Credentials),
+    Provider(SharedProvider),
+}
+
 /// Makes a [`Client`].
 ///
 /// What is not set here comes from the environment or from [Metaflow's files](#metaflows-configuration-files), and what is
@@ -40,7 +47,7 @@ const DEFAULT_REGION: &str = "us-east-1";
 /// |---|---|---|
 /// | [`endpoint`](Self::endpoint) | `METAFLOW_S3_ENDPOINT_URL`, `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL` | AWS |
 /// | [`region`](Self::region) | `AWS_REGION`, `AWS_DEFAULT_REGION` | `us-east-1`; corrected by what S3 answers |
-/// | [`credentials`](Self::credentials) | `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`; web identity, ECS, EKS; the instance's role | none |
+/// | [`credentials`](Self::credentials), [`credential_provider`](Self::credential_provider) | `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`; web identity, ECS, EKS; the instance's role | none |
 /// | [`anonymous`](Self::anonymous) | `AWS_SKIP_SIGNATURE` | false |
 /// | [`payload_signing`](Self::payload_signing) | | over plain HTTP: true; over TLS: false |
 /// | [`keys_in_spans`](Self::keys_in_spans) | | false |
@@ -98,7 +105,7 @@ const DEFAULT_REGION: &str = "us-east-1";
 pub struct ClientBuilder {
     endpoint: Option<String>,
     region: Option<String>,
-    credentials: Option<Credentials>,
+    signer: Option<Signer>,
     anonymous: Option<bool>,
     payload_signing: Option<bool>,
     keys_in_spans: bool,
@@ -137,7 +144,13 @@ impl ClientBuilder {
 
     /// Signs with this key, whatever the environment says.
     pub fn credentials(mut self, credentials: Credentials) -> Self {
-        self.credentials = Some(credentials);
+        self.signer = Some(Signer::Key(credentials));
+        self
+    }
+
+    /// Signs with the keys that this hands out, whatever the environment says: see [`CredentialProvider`].
+    pub fn credential_provider(mut self, provider: impl CredentialProvider) -> Self {
+        self.signer = Some(Signer::Provider(SharedProvider::new(provider)));
         self
     }
 
@@ -339,10 +352,9 @@ impl ClientBuilder {
                 .transpose()?,
         };
         let anonymous = environment.flag(self.anonymous, "AWS_SKIP_SIGNATURE")?;
-        let credentials = match self.credentials {
-            Some(Credentials { access_key_id, secret_access_key, session_token }) => {
-                CredentialSource::Static { access_key_id, secret_access_key, session_token }
-            }
+        let credentials = match self.signer {
+            Some(Signer::Key(key)) => CredentialSource::Static(key),
+            Some(Signer::Provider(provider)) => CredentialSource::Provider(provider),
             None if anonymous => CredentialSource::Anonymous,
             None => CredentialSource::Environment(environment.aws()),
         };

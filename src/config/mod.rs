@@ -1,8 +1,9 @@
 //! Settings: from builders, from the environment and Metaflow's configuration files, or by default; checked before anything
 //! happens.
 
+#[cfg(feature = "aws-config")]
+mod aws_config;
 mod client;
-mod credentials;
 mod endpoint;
 mod environment;
 #[cfg(any(test, fuzzing))]
@@ -12,7 +13,6 @@ mod run;
 mod scope;
 
 pub use self::client::ClientBuilder;
-pub use self::credentials::Credentials;
 pub(crate) use self::run::RunSettings;
 pub use self::scope::S3Builder;
 use crate::error::{Error, ErrorKind, Result};

@@ -13,6 +13,7 @@ use super::sign::{CONTENT_SHA256, EMPTY_SHA256, Signer, SigningKeys, Target};
 use super::wire::{Request, ResponseHead};
 use super::{CredentialSource, ObjectHead, ReadOptions, Store, StoreConfig, TransportConfig, keys, listing};
 use crate::bench::Work;
+use crate::credentials::Credentials;
 use crate::limits::Flow;
 
 const KEY: &str = "data/2026/11/25/part-00042.parquet";
@@ -66,11 +67,7 @@ pub(crate) fn sign() -> Work {
 }
 
 pub(crate) fn request() -> Work {
-    let credentials = CredentialSource::Static {
-        access_key_id: ACCESS_KEY_ID.to_owned(),
-        secret_access_key: SECRET_ACCESS_KEY.to_owned(),
-        session_token: None,
-    };
+    let credentials = CredentialSource::Static(Credentials::new(ACCESS_KEY_ID, SECRET_ACCESS_KEY));
     let transport = TransportConfig { proxy_from_env: false, ..TransportConfig::default() };
     let config = StoreConfig {
         endpoint: None,

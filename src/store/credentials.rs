@@ -1,9 +1,9 @@
-//! Who signs: given credentials, nobody, or the chain of the environment, which `object_store` walks.
+//! Who signs: given credentials, a provider of the caller's, nobody, or the chain of the environment, which `object_store` walks.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, AwsCredential, AwsCredentialProvider};
 use object_store::client::{HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService};
@@ -13,17 +13,15 @@ use tokio::time::Instant;
 
 use super::failure::{Failure, FailureKind, Retryability};
 use super::transport::Transport;
+use crate::credentials::{Credentials as Key, SharedProvider};
 
 /// Where credentials come from.
 #[derive(Clone)]
 pub(crate) enum CredentialSource {
     /// Requests are not signed.
     Anonymous,
-    Static {
-        access_key_id: String,
-        secret_access_key: String,
-        session_token: Option<String>,
-    },
+    Static(Key),
+    Provider(SharedProvider),
     /// The variables whose names begin with `AWS_`.
     Environment(BTreeMap<String, String>),
 }
@@ -32,7 +30,8 @@ impl fmt::Debug for CredentialSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Anonymous => "Anonymous",
-            Self::Static { .. } => "Static(******)",
+            Self::Static(_) => "Static(******)",
+            Self::Provider(_) => "Provider",
             Self::Environment(_) => "Environment(******)",
         })
     }
@@ -53,6 +52,10 @@ impl fmt::Debug for Credentials {
 
 /// Credentials that expire and are fetched again.
 pub(super) struct Chain {
+    /// What it means that there are none.
+    problem: &'static str,
+    /// How long the provider may take.
+    patience: Duration,
     /// A provider that has fetched nothing yet: none can be told to let go of what it has.
     new_provider: Box<dyn Fn() -> object_store::Result<AwsCredentialProvider> + Send + Sync>,
     /// One fetch at a time: a thousand requests must not queue for a thousand timeouts.
@@ -70,6 +73,10 @@ struct State {
 }
 
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+/// Of a provider of the caller's, which may start a process or ask a person's browser.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// What expires in so long is renewed.
+const RENEWED_BEFORE: Duration = Duration::from_secs(300);
 /// How long nothing is fetched again after a fetch that was of no use.
 const FETCH_PAUSE: Duration = Duration::from_secs(5);
 /// What the providers of `object_store` hand out is valid for so long at least, or has just been fetched.
@@ -78,6 +85,8 @@ const STILL_VALID: Duration = Duration::from_secs(300);
 const NOT_FOUND: &str = "no AWS credentials found: neither AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, nor a web identity, \
                          container or instance role; for public buckets, build the client with anonymous(true)";
 
+const NOT_PROVIDED: &str = "the client's credential provider has no key";
+
 impl Credentials {
     /// # Errors
     ///
@@ -85,12 +94,10 @@ impl Credentials {
     pub(super) fn new(source: CredentialSource, transport: &Transport) -> Result<Self, String> {
         let variables = match source {
             CredentialSource::Anonymous => return Ok(Self::Anonymous),
-            CredentialSource::Static { access_key_id, secret_access_key, session_token } => {
-                return Ok(Self::Static(Arc::new(AwsCredential {
-                    key_id: access_key_id,
-                    secret_key: secret_access_key,
-                    token: session_token,
-                })));
+            CredentialSource::Static(key) => return Ok(Self::Static(Arc::new(of_key(key)))),
+            CredentialSource::Provider(provider) => {
+                let chain = Chain::new(NOT_PROVIDED, PATIENCE, move || Ok(Arc::new(Kept::of(provider.clone()))))?;
+                return Ok(Self::Chain(Box::new(chain)));
             }
             CredentialSource::Environment(variables) => variables,
         };
@@ -117,7 +124,7 @@ impl Credentials {
         let instance_role_disabled =
             get("AWS_EC2_METADATA_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
         if instance_role_disabled && !other_role {
-            return Ok(Self::Chain(Box::new(Chain::new(|| Ok(Arc::new(Nobody)))?)));
+            return Ok(Self::Chain(Box::new(Chain::new(NOT_FOUND, FETCH_TIMEOUT, || Ok(Arc::new(Nobody)))?)));
         }
 
         let mut builder = AmazonS3Builder::new();
@@ -132,7 +139,8 @@ impl Credentials {
             .with_bucket_name("credentials")
             .with_retry(RetryConfig { max_retries: 1, retry_timeout: FETCH_TIMEOUT, ..RetryConfig::default() })
             .with_http_connector(Unsigned(transport.clone()));
-        let chain = Chain::new(move || Ok(Arc::clone(builder.clone().build()?.credentials())))?;
+        let chain =
+            Chain::new(NOT_FOUND, FETCH_TIMEOUT, move || Ok(Arc::clone(builder.clone().build()?.credentials())))?;
         Ok(Self::Chain(Box::new(chain)))
     }
 
@@ -179,11 +187,13 @@ fn says_who_signs(key: &AmazonS3ConfigKey) -> bool {
 
 impl Chain {
     fn new(
+        problem: &'static str,
+        patience: Duration,
         new_provider: impl Fn() -> object_store::Result<AwsCredentialProvider> + Send + Sync + 'static,
     ) -> Result<Self, String> {
         let provider = new_provider().map_err(|error| error.to_string())?;
         let state = State { provider, last: None, last_failure: None, rejected: None };
-        Ok(Self { new_provider: Box::new(new_provider), state: Mutex::new(state) })
+        Ok(Self { problem, patience, new_provider: Box::new(new_provider), state: Mutex::new(state) })
     }
 
     async fn fetch(&self) -> Result<Arc<AwsCredential>, Failure> {
@@ -191,7 +201,7 @@ impl Chain {
         if let Some(failure) = state.recent_failure() {
             return state.still_valid().ok_or_else(|| failure.clone());
         }
-        match ask(&state.provider).await {
+        match self.ask(&state.provider).await {
             Ok(credential) => {
                 state.last = Some((Arc::clone(&credential), Instant::now()));
                 state.last_failure = None;
@@ -221,7 +231,7 @@ impl Chain {
             return Ok(false);
         }
         let provider = (self.new_provider)().map_err(Failure::from_store)?;
-        match ask(&provider).await {
+        match self.ask(&provider).await {
             Ok(fresh) => {
                 let others = !same(&fresh, rejected);
                 state.rejected = (!others).then(|| (Instant::now(), Arc::clone(rejected)));
@@ -239,6 +249,22 @@ impl Chain {
     }
 }
 
+impl Chain {
+    async fn ask(&self, provider: &AwsCredentialProvider) -> Result<Arc<AwsCredential>, Failure> {
+        match tokio::time::timeout(self.patience, provider.get_credential()).await {
+            Ok(Ok(credential)) => Ok(credential),
+            Ok(Err(error)) => Err(match Failure::answered(&error) {
+                Some(overloaded) => {
+                    let message = format!("the provider of the AWS credentials answered: {}", overloaded.message);
+                    Failure { message, ..overloaded }
+                }
+                None => Failure::new(FailureKind::Credentials, self.problem).with_source(error),
+            }),
+            Err(elapsed) => Err(Failure::new(FailureKind::Credentials, self.problem).with_source(elapsed)),
+        }
+    }
+}
+
 impl State {
     fn recent_failure(&self) -> Option<&Failure> {
         self.last_failure.as_ref().filter(|(at, _)| at.elapsed() < FETCH_PAUSE).map(|(_, failure)| failure)
@@ -250,22 +276,78 @@ impl State {
     }
 }
 
-async fn ask(provider: &AwsCredentialProvider) -> Result<Arc<AwsCredential>, Failure> {
-    match tokio::time::timeout(FETCH_TIMEOUT, provider.get_credential()).await {
-        Ok(Ok(credential)) => Ok(credential),
-        Ok(Err(error)) => Err(match Failure::answered(&error) {
-            Some(overloaded) => {
-                let message = format!("the provider of the AWS credentials answered: {}", overloaded.message);
-                Failure { message, ..overloaded }
-            }
-            None => Failure::new(FailureKind::Credentials, NOT_FOUND).with_source(error),
-        }),
-        Err(elapsed) => Err(Failure::new(FailureKind::Credentials, NOT_FOUND).with_source(elapsed)),
+fn same(one: &AwsCredential, other: &AwsCredential) -> bool {
+    one.key_id == other.key_id && one.token == other.token
+}
+
+fn of_key(key: Key) -> AwsCredential {
+    let Key { access_key_id, secret_access_key, session_token, expires_at: _ } = key;
+    AwsCredential { key_id: access_key_id, secret_key: secret_access_key, token: session_token }
+}
+
+/// A provider of the caller's, and the key that it handed out.
+struct Kept {
+    provider: SharedProvider,
+    key: StdMutex<Option<KeptKey>>,
+}
+
+#[derive(Clone)]
+struct KeptKey {
+    credential: Arc<AwsCredential>,
+    expires_at: Option<SystemTime>,
+    renewed_at: Option<SystemTime>,
+}
+
+impl Kept {
+    fn of(provider: SharedProvider) -> Self {
+        Self { provider, key: StdMutex::new(None) }
+    }
+
+    fn keep(&self, key: KeptKey) -> Arc<AwsCredential> {
+        let credential = Arc::clone(&key.credential);
+        *self.key.lock().unwrap_or_else(PoisonError::into_inner) = Some(key);
+        credential
     }
 }
 
-fn same(one: &AwsCredential, other: &AwsCredential) -> bool {
-    one.key_id == other.key_id && one.token == other.token
+impl KeptKey {
+    fn new(key: Key, now: SystemTime) -> Self {
+        let expires_at = key.expires_at;
+        let renewed_at = expires_at.map(|expires_at| {
+            let left = expires_at.duration_since(now).unwrap_or_default();
+            // A provider with a cache of its own may hand out the same until it expires.
+            now + left.saturating_sub(RENEWED_BEFORE).max(left / 2).max(Duration::from_secs(1))
+        });
+        Self { credential: Arc::new(of_key(key)), expires_at, renewed_at }
+    }
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Kept(******)")
+    }
+}
+
+#[async_trait::async_trait]
+impl CredentialProvider for Kept {
+    type Credential = AwsCredential;
+
+    async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
+        let kept = self.key.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let now = SystemTime::now();
+        let is_before = |time: Option<SystemTime>| time.is_none_or(|time| now < time);
+        if let Some(key) = kept.as_ref().filter(|key| is_before(key.renewed_at)) {
+            return Ok(Arc::clone(&key.credential));
+        }
+        match (self.provider.get().credentials().await, kept) {
+            (Ok(key), _) => Ok(self.keep(KeptKey::new(key, now))),
+            (Err(error), Some(key)) if is_before(key.expires_at) => {
+                tracing::warn!(%error, "credentials were not renewed; they are still valid");
+                Ok(self.keep(KeptKey { renewed_at: Some(now + FETCH_PAUSE), ..key }))
+            }
+            (Err(source), _) => Err(object_store::Error::Generic { store: "S3", source }),
+        }
+    }
 }
 
 /// The end of a chain in which nothing is configured.

@@ -20,6 +20,7 @@ mod closing;
 mod commands;
 mod composite;
 mod conditions;
+mod credentials;
 mod damage;
 mod deadlines;
 mod deletes;
