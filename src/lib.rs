@@ -6,6 +6,8 @@
 //! [migration]: crate::_migration
 //! [observability]: crate::_observability
 #![doc = include_str!("../README.md")]
+// Labels what needs a feature; docs.rs has the compiler that knows it.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod abandoned;
 mod address;
