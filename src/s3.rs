@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::Either;
+use futures::future::{BoxFuture, Either};
 use futures::{FutureExt as _, Stream, TryFutureExt as _};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -785,7 +785,7 @@ impl S3 {
     pub(crate) fn single<T>(
         &self,
         operation: impl Future<Output = Result<T>> + Send + 'static,
-    ) -> futures::future::BoxFuture<'static, Result<T>>
+    ) -> BoxFuture<'static, Result<T>>
     where
         T: 'static,
     {

@@ -53,7 +53,6 @@ const LONGEST_SINGLE: u64 = 2 * PART;
 /// any with [`Error::is_outcome_unknown`] when an attempt may have stored the object, and nothing shows whether it did.
 pub(crate) async fn upload(engine: &Engine, upload: Upload<'_>, value: Source) -> Result<Outcome> {
     let mut reading = Reading::begin(value, engine.flow(), &engine.in_place).await?;
-    engine.flow().record().carries(Way::Sent, reading.size());
     let algorithm = upload.headers.checksum();
     let (plan, first) = match reading.size() {
         Some(size) if size <= upload.part_size.unwrap_or(0).max(LONGEST_SINGLE) => {
@@ -69,6 +68,8 @@ pub(crate) async fn upload(engine: &Engine, upload: Upload<'_>, value: Source) -
             ((first.bytes.len() as u64 == part).then(|| Plan::of_unknown(upload.part_size)), first)
         }
     };
+    let length = reading.size().or_else(|| plan.is_none().then_some(first.bytes.len() as u64));
+    engine.flow().record().carries(Way::Sent, length);
     let write = if plan.is_some() { Write::Complete } else { Write::Put };
     let upload = match conditional::settle(engine, upload, write).await? {
         Settled::Proceed(upload) => upload,
@@ -113,11 +114,14 @@ async fn in_parts(
     let Upload { location, headers, condition, .. } = upload;
     let mut assembly = Assembly::begin(engine, create(location, headers)).await?;
     let handed_over = hand_over(&mut assembly, plan, reading, first).await;
+    // Of a stream, it is known only now.
+    let handed_over = handed_over.map(|length| engine.flow().record().carries(Way::Sent, Some(length)));
     assembly.end(handed_over, condition).await
 }
 
-/// Reads the parts, and hands them over to be sent.
-async fn hand_over(assembly: &mut Assembly, plan: Plan, reading: &mut Reading, first: Part) -> Result<()> {
+/// Reads the parts, and hands them over to be sent; how many bytes they were.
+async fn hand_over(assembly: &mut Assembly, plan: Plan, reading: &mut Reading, first: Part) -> Result<u64> {
+    let mut handed_over = 0;
     let mut first = Some(first).filter(|first| !first.bytes.is_empty());
     for number in 1.. {
         let length = plan.length(number);
@@ -135,13 +139,14 @@ async fn hand_over(assembly: &mut Assembly, plan: Plan, reading: &mut Reading, f
         }
         let checksum = part.checksum(algorithm).await?;
         let body = part.bytes;
+        handed_over += body.len() as u64;
         let send = move |store: Store, upload: Arc<MultipartUpload>| {
             let (body, checksum) = (body.clone(), checksum.clone());
             async move { store.upload_part(&upload, number, body, checksum.as_ref()).await }
         };
         assembly.send(plan.at_once(number), send).await?;
     }
-    reading.finish().await
+    reading.finish().await.map(|()| handed_over)
 }
 
 /// The request that begins an upload, for each attempt.
@@ -183,7 +188,7 @@ mod tests {
         let create = create(&address.location, &ObjectHeaders::default());
         let mut assembly = Assembly::begin(s3.engine(), create).await.unwrap();
         let handed_over = hand_over(&mut assembly, plan, &mut reading, Part::default()).await;
-        let Err(Stopped::Local(error)) = assembly.end(handed_over, None).await else { panic!("it was not refused") };
+        let Err(Stopped::Local(error)) = assembly.end(handed_over.map(drop), None).await else { panic!("it was not refused") };
         assert_eq!(error.kind(), ErrorKind::InvalidObject);
         assert!(error.to_string().contains("more than 10000 bytes") && error.to_string().contains("10,000 parts"));
         let parts = server.log().iter().filter(|request| request.operation() == Operation::UploadPart).count();

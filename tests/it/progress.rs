@@ -53,6 +53,13 @@ async fn what_has_to_come_again_is_counted_once() {
     let report = put.await.unwrap().report().unwrap();
     assert!(report.bytes_sent > 20 << 20, "{report:?}");
     assert_eq!((progress.snapshot().bytes, progress.snapshot().bytes_total), (20 << 20, Some(20 << 20)));
+
+    fixture.server.inject(Fault::status(500, "InternalError").operation(Operation::UploadPart).times(2));
+    let pieces = futures::stream::iter((0..20).map(|_| Ok::<_, std::io::Error>(Bytes::from(vec![1; 1 << 20]))));
+    let put = fixture.s3.put("stream", PutValue::stream(pieces));
+    let progress = put.progress();
+    put.await.unwrap();
+    assert_eq!((progress.snapshot().bytes, progress.snapshot().bytes_total), (20 << 20, Some(20 << 20)));
 }
 
 #[tokio::test]
