@@ -188,7 +188,9 @@ mod tests {
         let create = create(&address.location, &ObjectHeaders::default());
         let mut assembly = Assembly::begin(s3.engine(), create).await.unwrap();
         let handed_over = hand_over(&mut assembly, plan, &mut reading, Part::default()).await;
-        let Err(Stopped::Local(error)) = assembly.end(handed_over.map(drop), None).await else { panic!("it was not refused") };
+        let Err(Stopped::Local(error)) = assembly.end(handed_over.map(drop), None).await else {
+            panic!("it was not refused")
+        };
         assert_eq!(error.kind(), ErrorKind::InvalidObject);
         assert!(error.to_string().contains("more than 10000 bytes") && error.to_string().contains("10,000 parts"));
         let parts = server.log().iter().filter(|request| request.operation() == Operation::UploadPart).count();
