@@ -30,6 +30,7 @@ mod disk;
 mod downloads;
 mod embedded;
 mod environment;
+mod examples;
 mod fairness;
 mod fault_table;
 mod faults;
