@@ -11,6 +11,7 @@ mod peer;
 mod puts;
 mod reads;
 mod runs;
+mod steps;
 mod table;
 mod values;
 
@@ -80,5 +81,6 @@ async fn each_side_reads_what_the_other_wrote() {
     reads::cases(&interop, &mut table).await;
     listings::cases(&interop, &mut table).await;
     runs::cases(&interop, &mut table).await;
+    steps::cases(&interop, &mut table).await;
     table.conclude();
 }

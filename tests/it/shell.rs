@@ -53,7 +53,7 @@ pub(crate) fn json_lines(text: &str) -> Vec<Value> {
 }
 
 /// The built example beside this test's binary.
-fn example(name: &str) -> PathBuf {
+pub(crate) fn example(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let built = test.parent().and_then(Path::parent).unwrap().join("examples").join(name);
     let built = built.with_extension(std::env::consts::EXE_EXTENSION);
