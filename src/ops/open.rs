@@ -106,7 +106,9 @@ impl IntoFuture for Open {
 /// All that is read is of the version that was opened. A read where nothing is there yet asks for a
 /// [window](Open::window) from there on (in the last window of the object, for all of that, where formats as Parquet and zip have their
 /// directories); reading on asks for four times as much each time, up to 64 MiB at once, of which parts are fetched ahead as
-/// a [`GetStream`] does. What was read last stays, as much as a window, so that small steps back cost nothing. Seeking sends nothing.
+/// a [`GetStream`] does. A read into a buffer with room for more than that asks for as much as there is room for: a column of Parquet is
+/// one request up to 16 MiB, and else one for each of its parts. What was read last stays, as much as a window, so that small steps
+/// back cost nothing. Seeking sends nothing.
 ///
 /// Ranges of an object are not compared with its checksum, which is of the whole: for that there is
 /// [`Get::stream`](super::Get::stream).
@@ -175,8 +177,8 @@ impl ObjectReader {
         }
     }
 
-    /// The bytes from the position on that are at hand.
-    fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<(usize, usize)>>> {
+    /// The bytes from the position on that are at hand. `room` is how many are wanted.
+    fn poll_bytes(&mut self, room: u64, cx: &mut Context<'_>) -> Poll<Result<Option<(usize, usize)>>> {
         loop {
             if self.position >= self.size {
                 return Poll::Ready(Ok(None));
@@ -191,7 +193,7 @@ impl ObjectReader {
             let coming = match self.coming.take().filter(near) {
                 Some(coming) => self.coming.insert(coming),
                 None => {
-                    let (start, end) = self.next_range();
+                    let (start, end) = self.next_range(room);
                     let wanted = self.wanted.clone().offset(start).length((end - start) as i64);
                     let stream = GetStream::new(self.s3.clone(), wanted, Settings::default());
                     self.coming.insert(Coming { stream, next: start, end })
@@ -216,19 +218,20 @@ impl ObjectReader {
     }
 
     /// What to ask for, when the position is not among what is there.
-    fn next_range(&mut self) -> (u64, u64) {
+    fn next_range(&mut self, room: u64) -> (u64, u64) {
         let reads_on = self.kept.back().is_some_and(|(start, bytes)| start + bytes.len() as u64 == self.position);
         self.asked = if reads_on { self.asked.saturating_mul(GROWTH).min(MOST.max(self.window)) } else { self.window };
         let tail = self.size.saturating_sub(self.window);
         let start = if reads_on { self.position } else { self.position.min(tail) };
-        (start, self.size.min(start.saturating_add(self.asked)))
+        let end = start.saturating_add(self.asked).max(self.position.saturating_add(room));
+        (start, self.size.min(end))
     }
 }
 
 impl AsyncBufRead for ObjectReader {
     fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         let this = self.get_mut();
-        Poll::Ready(Ok(match ready!(this.poll_bytes(cx))? {
+        Poll::Ready(Ok(match ready!(this.poll_bytes(0, cx))? {
             Some((index, offset)) => &this.kept[index].1[offset..],
             None => &[],
         }))
@@ -240,14 +243,17 @@ impl AsyncBufRead for ObjectReader {
 }
 
 impl AsyncRead for ObjectReader {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if buf.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
-        let bytes = ready!(self.as_mut().poll_fill_buf(cx))?;
-        let taken = bytes.len().min(buf.remaining());
-        buf.put_slice(&bytes[..taken]);
-        self.consume(taken);
+        let this = self.get_mut();
+        if let Some((index, offset)) = ready!(this.poll_bytes(buf.remaining() as u64, cx))? {
+            let bytes = &this.kept[index].1[offset..];
+            let taken = bytes.len().min(buf.remaining());
+            buf.put_slice(&bytes[..taken]);
+            this.position += taken as u64;
+        }
         Poll::Ready(Ok(()))
     }
 }
