@@ -1,4 +1,4 @@
-//! A gateway: objects over HTTP, with ranges and conditions, uploads with a limit, and a page that lists them.
+//! A gateway: objects over HTTP, with ranges and conditions, uploads with a limit, and a page that lists them and stores files.
 //!
 //! ```text
 //! cargo run --example axum_gateway                      # on an S3 server that it starts inside this process
@@ -19,6 +19,7 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use clap::Parser;
 use futures::TryStreamExt as _;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use s3flow::serve::UploadBody;
 use s3flow::testing::S3Server;
 use s3flow::{Client, S3};
@@ -57,20 +58,23 @@ async fn run(options: Options) -> Result<()> {
     let mut client = Client::builder();
     let mut s3root = options.s3root;
     // Kept to the end: with it, the server goes.
-    let _server = match &s3root {
+    let server = match &s3root {
         Some(_) => {
             client = options.endpoint.into_iter().fold(client, |client, url| client.endpoint(url));
             None
         }
         None => {
             let server = S3Server::builder().bucket("bucket").start().await?;
-            server.put_object("bucket", "readme.txt", "Objects over HTTP.\n".repeat(100));
             client = server.client_builder();
             s3root = Some("s3://bucket".to_owned());
             Some(server)
         }
     };
     let s3 = client.build()?.s3().s3root(s3root.unwrap_or_default()).build()?;
+    if server.is_some() {
+        // Without a type, a browser would save it in place of showing it.
+        s3.put("readme.txt", "Objects over HTTP.\n".repeat(100)).content_type("text/plain").await?;
+    }
     let listener = tokio::net::TcpListener::bind(options.listen).await?;
     println!("http://{}", listener.local_addr()?);
     let end = async {
@@ -121,6 +125,25 @@ async fn put(gateway: &Gateway, key: String, request: Request) -> s3flow::Result
     Ok((StatusCode::CREATED, receipt.etag().unwrap_or_default().to_owned()).into_response())
 }
 
+/// Stores the files that are chosen, one after another.
+const UPLOADS: &str = r#"<p><input type=file multiple> <output></output>
+<script>
+const told = document.querySelector("output");
+document.querySelector("input").onchange = async ({target}) => {
+    try {
+        for (const file of target.files) {
+            told.value = `${file.name} …`;
+            const answer = await fetch("/" + encodeURIComponent(file.name), {method: "PUT", body: file});
+            if (!answer.ok) throw `${file.name}: ${answer.status} ${await answer.text()}`;
+        }
+        location.reload();
+    } catch (error) {
+        told.value = error;
+    }
+};
+</script>
+"#;
+
 /// The first of the objects, as a page.
 async fn listing(State(gateway): State<Gateway>) -> s3flow::Result<Html<String>> {
     const MOST: usize = 1_000;
@@ -132,6 +155,7 @@ async fn listing(State(gateway): State<Gateway>) -> s3flow::Result<Html<String>>
         page.push_str(&format!("<li><a href=\"/{}\">{}</a> {size}", encoded(object.key()), escaped(object.key())));
     }
     page.push_str("</ul>");
+    page.push_str(UPLOADS);
     Ok(Html(page))
 }
 
@@ -140,7 +164,7 @@ fn key_of(path: &str) -> Option<String> {
     const LONGEST: usize = 1024;
     let mut segments = Vec::new();
     for segment in path.strip_prefix('/')?.split('/') {
-        let segment = percent_encoding::percent_decode_str(segment).decode_utf8().ok()?;
+        let segment = percent_decode_str(segment).decode_utf8().ok()?;
         if matches!(&*segment, "." | "..") || segment.contains(['/', '\0']) {
             return None;
         }
@@ -150,10 +174,8 @@ fn key_of(path: &str) -> Option<String> {
 }
 
 fn encoded(key: &str) -> String {
-    key.split('/')
-        .map(|segment| percent_encoding::utf8_percent_encode(segment, percent_encoding::NON_ALPHANUMERIC).to_string())
-        .collect::<Vec<_>>()
-        .join("/")
+    const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    key.split('/').map(|segment| utf8_percent_encode(segment, ESCAPED).to_string()).collect::<Vec<_>>().join("/")
 }
 
 fn escaped(text: &str) -> String {
