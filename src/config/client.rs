@@ -82,6 +82,21 @@ enum Signer {
 /// # }
 /// ```
 ///
+/// # Credentials
+///
+/// The first of these that is there:
+///
+/// 1. what the builder was given last: [`credentials`](Self::credentials), a [`credential_provider`](Self::credential_provider), or with the
+///    feature `aws-config`, what AWS's tools find in profiles, with SSO, from a process, or by assuming a role;
+/// 2. none, for an [`anonymous`](Self::anonymous) client;
+/// 3. `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, with `AWS_SESSION_TOKEN`;
+/// 4. the role of `AWS_ROLE_ARN` for the token in `AWS_WEB_IDENTITY_TOKEN_FILE`, as in EKS;
+/// 5. that of the container: `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI` (ECS), or `AWS_CONTAINER_CREDENTIALS_FULL_URI` with
+///    `AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE` (EKS);
+/// 6. that of the instance, by its metadata service, unless `AWS_EC2_METADATA_DISABLED` is `true`.
+///
+/// They are fetched when the first request needs them, and again before they expire or when S3 does not accept them any more.
+///
 /// # Metaflow's configuration files
 ///
 /// A variable that begins with `METAFLOW_` may stand in a file instead: a JSON object whose fields have the variables' names,

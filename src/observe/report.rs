@@ -82,23 +82,14 @@ impl Waits {
     /// All of them.
     #[must_use]
     pub fn total(&self) -> Duration {
-        let Self {
-            for_requests_in_flight,
-            for_requests_per_second,
-            for_bytes_per_second,
-            for_slowed_prefix,
-            for_memory,
-            for_disk,
-            for_retries,
-        } = *self;
         let all = [
-            for_requests_in_flight,
-            for_requests_per_second,
-            for_bytes_per_second,
-            for_slowed_prefix,
-            for_memory,
-            for_disk,
-            for_retries,
+            self.for_requests_in_flight,
+            self.for_requests_per_second,
+            self.for_bytes_per_second,
+            self.for_slowed_prefix,
+            self.for_memory,
+            self.for_disk,
+            self.for_retries,
         ];
         all.into_iter().fold(Duration::ZERO, Duration::saturating_add)
     }
