@@ -2,7 +2,7 @@
 
 #[path = "../../examples/axum_gateway.rs"]
 #[allow(dead_code)]
-mod example;
+pub(crate) mod example;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -36,6 +36,7 @@ mod fault_table;
 mod faults;
 mod flipping_wire;
 mod gateway;
+mod gateway_load;
 mod hostile;
 mod http;
 mod integrity;

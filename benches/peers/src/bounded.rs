@@ -336,7 +336,7 @@ async fn operation(s3: &S3, number: usize) -> Result<()> {
     Ok(())
 }
 
-fn files(directory: &Path) -> usize {
+pub(crate) fn files(directory: &Path) -> usize {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     entries.map(|entry| entry.path()).map(|path: PathBuf| if path.is_dir() { 1 + files(&path) } else { 1 }).sum()
 }

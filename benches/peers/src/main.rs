@@ -8,6 +8,7 @@ mod clients;
 mod content;
 mod flat;
 mod footprint;
+mod gateway;
 mod growth;
 mod items;
 mod plot;
@@ -153,6 +154,22 @@ enum Command {
         #[arg(long, default_value_t = 20)]
         latency_ms: u64,
     },
+    /// The gateway of examples/axum_gateway.rs beside nginx as a proxy, in turns: throughput, CPU and memory under many clients, some
+    /// of which go away in the middle. Fails when anything is left, when the memory is over its budget, and when less goes through than 0.8
+    /// of what goes through nginx.
+    Gateway {
+        #[arg(long, default_value_t = 1_000)]
+        clients: usize,
+        /// Of each turn.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        /// Turns of each.
+        #[arg(long, default_value_t = 2)]
+        rounds: usize,
+        /// That the gateway's transfers may have.
+        #[arg(long, default_value = "512MiB", value_parser = parse_size)]
+        memory: u64,
+    },
     /// The server of the tests, for a load generator: unsigned requests are allowed, one object of 1 KiB, until stdin ends.
     Serve,
     /// What the processes that this one starts do.
@@ -177,6 +194,7 @@ fn main() -> Result<()> {
         Command::ManyItems { items, get } => items::many_items(items, get),
         Command::Growth { objects, size, plot } => growth::compare(objects, size, plot.as_deref()),
         Command::ListFlat { objects, latency_ms } => flat::compare(objects, Duration::from_millis(latency_ms)),
+        Command::Gateway { clients, seconds, rounds, memory } => gateway::compare(clients, seconds, rounds, memory),
         Command::Serve => process::run(server::serve_anyone()),
         Command::Role { role: Role::GrowthServer } => process::answer(growth::serve),
         Command::Role { role: Role::Growth } => process::answer(growth::get),
@@ -189,6 +207,8 @@ fn main() -> Result<()> {
         Command::Role { role: Role::Pace } => process::answer(bounded::keep_pace),
         Command::Role { role: Role::Soak } => process::answer(bounded::soak),
         Command::Role { role: Role::ManyItems } => process::answer(items::stream),
+        Command::Role { role: Role::Gateway } => process::answer(gateway::serve),
+        Command::Role { role: Role::Load } => process::answer(gateway::run),
         Command::Role { role: Role::GetMany } => process::answer(clients::get_many),
         Command::Role { role: Role::OneLarge } => process::answer(footprint::get_one),
         Command::Role { role: Role::OneFile } => process::answer(footprint::put_file),

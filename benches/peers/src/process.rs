@@ -28,6 +28,8 @@ pub(crate) enum Role {
     Soak,
     ManyItems,
     Pace,
+    Gateway,
+    Load,
 }
 
 /// Both clients follow the proxies of the environment; here they would be part of what is measured.
@@ -60,6 +62,12 @@ pub(crate) fn ask<T: DeserializeOwned>(role: Role, job: &impl Serialize) -> Resu
         return Err(format!("the process {} failed", name.get_name()).into());
     }
     Ok((serde_json::from_str(&answer)?, running))
+}
+
+impl Running {
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
 }
 
 impl Drop for Running {

@@ -61,10 +61,24 @@ impl Stopwatch {
 
 /// A size in bytes from `/proc/self/status`: `VmRSS`, or `VmHWM`, its peak.
 pub(crate) fn memory(name: &str) -> Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
+    memory_of(std::process::id(), name)
+}
+
+/// The same of another process.
+pub(crate) fn memory_of(process: u32, name: &str) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).ok_or("no such line")?;
     let kibibytes: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
     Ok(kibibytes * 1024)
+}
+
+/// CPU seconds of another process.
+pub(crate) fn cpu_of(process: u32) -> Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let (_, fields) = stat.rsplit_once(") ").ok_or("no name")?;
+    let ticks = fields.split(' ').skip(11).take(2).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
+    // The kernel shows them in hundredths to every program.
+    Ok(ticks as f64 / 100.0)
 }
 
 /// Bytes that `read` and its like have given so far, of all threads; what comes from a socket by `recv` is not counted.
