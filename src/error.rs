@@ -222,6 +222,12 @@ impl Error {
         self.kind() == ErrorKind::AccessDenied
     }
 
+    /// Whether a value was longer than the limit that it had: see [`PutValue::stream_up_to`](crate::PutValue::stream_up_to).
+    #[must_use]
+    pub fn is_too_long(&self) -> bool {
+        self.source().is_some_and(|source| source.is::<crate::request::TooLong>())
+    }
+
     /// Whether the same call may succeed later: the failure was one of the network or of the server, and the attempts, the
     /// deadline or the retry budget of this call were used up.
     #[must_use]
@@ -384,14 +390,6 @@ impl fmt::Debug for Error {
             .field("outcome_unknown", outcome_unknown)
             .field("source", source)
             .finish()
-    }
-}
-
-#[cfg(feature = "serve")]
-impl Error {
-    /// Whether a value was longer than a limit that it had.
-    pub(crate) fn is_too_long(&self) -> bool {
-        self.source().is_some_and(|source| source.is::<crate::request::TooLong>())
     }
 }
 

@@ -72,12 +72,12 @@ impl Limits {
     }
 
     /// How many bytes of memory the buffers of transfers may have: 3 MiB for each stream of a download that is on its way, or
-    /// less when the object is shorter; the parts of files and streams that are stored; 1 MiB for each page of a listing; 8 MiB
+    /// less when the object is shorter; the parts of files and streams that are stored, but for the first 64 KiB of a stream; 1 MiB for each page of a listing; 8 MiB
     /// for each part that is read ahead of a [`GetStream`](crate::GetStream), of which all together may have an eighth. At least 32 MiB. A part
     /// that is longer than all of it is the only one.
     ///
     /// Not counted are values that are given as bytes, what is [read](crate::S3Object::blob) from files, and some 100 KiB for
-    /// each connection.
+    /// each connection, or up to 3 MiB where a caller who reads a [`GetStream`](crate::GetStream) takes its time.
     pub fn memory_bytes(mut self, bytes: impl Into<Option<u64>>) -> Self {
         self.memory_bytes = bytes.into();
         self

@@ -41,9 +41,13 @@ pub(super) enum Reading {
 pub(super) struct Gathering {
     stream: ByteStream,
     rest: Bytes,
+    begun: bool,
     ended: bool,
     buffers: Buffers,
 }
+
+/// A stream that yields no more needs no memory that others want, so that many who send little or nothing hold up nobody.
+const BEGINNING: usize = 64 * 1024;
 
 /// A file, and what it was when it was opened.
 pub(super) struct OpenFile {
@@ -95,7 +99,7 @@ impl Reading {
             }
             Source::Stream(stream) => {
                 let buffers = Buffers::of_stream(flow.clone());
-                Self::Stream(Gathering { stream, rest: Bytes::new(), ended: false, buffers })
+                Self::Stream(Gathering { stream, rest: Bytes::new(), begun: false, ended: false, buffers })
             }
         })
     }
@@ -266,42 +270,64 @@ fn check_unchanged(file: &File, path: &Path, was: Stamp, left: u64) -> Result<()
 impl Gathering {
     /// Fills a buffer of its own: what a stream yields may be a byte, or a small piece of something large.
     async fn next(&mut self, length: u64) -> Result<Bytes> {
-        let mut buffer = self.buffers.take(length).await;
-        let (length, gathered) = (usize::try_from(length).unwrap_or(usize::MAX), &mut buffer.bytes);
-        gathered.clear();
-        while gathered.len() < length {
-            if self.rest.is_empty() {
-                if self.ended {
-                    break;
-                }
-                let chunk = match self.stream.next().now_or_never() {
-                    Some(ready) => ready,
-                    None => {
-                        // Nobody knows for how long.
-                        self.buffers.clear();
-                        self.stream.next().await
-                    }
-                };
-                match chunk {
-                    None => self.ended = true,
-                    Some(Ok(chunk)) => {
-                        self.rest = chunk;
-                        // A stream that is always ready would let nothing else run, its own cancellation included.
-                        consume_budget().await;
-                    }
-                    Some(Err(error)) => {
-                        self.ended = true;
-                        return Err(unreadable_stream(error));
-                    }
-                }
-            }
-            let taken = self.rest.split_to(self.rest.len().min(length - gathered.len()));
-            gathered.extend_from_slice(&taken);
+        let most = usize::try_from(length).unwrap_or(usize::MAX);
+        let mut beginning = Vec::new();
+        if !std::mem::replace(&mut self.begun, true) {
+            self.fill(&mut beginning, most.min(BEGINNING)).await?;
         }
+        // Memory is asked for when there is something to be put into it.
+        self.pull().await?;
+        if self.rest.is_empty() {
+            return Ok(beginning.into());
+        }
+        let mut buffer = self.buffers.take(length).await;
+        buffer.bytes.clear();
+        buffer.bytes.append(&mut beginning);
+        self.fill(&mut buffer.bytes, most).await?;
         if self.ended {
             buffer.shrink();
         }
         Ok(self.buffers.lend(buffer))
+    }
+
+    /// Takes what the stream yields until that is so much, or the stream has ended.
+    async fn fill(&mut self, gathered: &mut Vec<u8>, length: usize) -> Result<()> {
+        while gathered.len() < length {
+            self.pull().await?;
+            if self.rest.is_empty() {
+                break;
+            }
+            let taken = self.rest.split_to(self.rest.len().min(length - gathered.len()));
+            gathered.extend_from_slice(&taken);
+        }
+        Ok(())
+    }
+
+    /// Waits until something is there that was not taken yet, or the stream has ended.
+    async fn pull(&mut self) -> Result<()> {
+        while self.rest.is_empty() && !self.ended {
+            let chunk = match self.stream.next().now_or_never() {
+                Some(ready) => ready,
+                None => {
+                    // Nobody knows for how long.
+                    self.buffers.clear();
+                    self.stream.next().await
+                }
+            };
+            match chunk {
+                None => self.ended = true,
+                Some(Ok(chunk)) => {
+                    self.rest = chunk;
+                    // A stream that is always ready would let nothing else run, its own cancellation included.
+                    consume_budget().await;
+                }
+                Some(Err(error)) => {
+                    self.ended = true;
+                    return Err(unreadable_stream(error));
+                }
+            }
+        }
+        Ok(())
     }
 }
 

@@ -221,3 +221,28 @@ async fn copied_by_streams(from: &S3, to: &S3) -> s3flow::Result<()> {
     });
     to.put_many(values).await.map(|_| ())
 }
+
+#[tokio::test]
+async fn uploads_of_who_sends_little_or_nothing_hold_nobody_back() {
+    let server = S3Server::start().await.unwrap();
+    let client = server.client_builder().limits(Limits::default().memory_bytes(64 << 20)).build().unwrap();
+    let fixture = Fixture::with_client(server, client);
+    let text = |length| stream::iter([Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; length]))]);
+    let slow = |number: usize| {
+        // From nothing at all to the last byte that needs no memory of the client's.
+        let value = text(number * 8 * 1024).chain(stream::pending());
+        AbortOnDropHandle::new(tokio::spawn(
+            fixture.s3.put(format!("slow{number}"), PutValue::stream(value)).into_future(),
+        ))
+    };
+    let _slow: Vec<_> = (0..=8).map(slow).collect();
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(fixture.client.stats().memory_bytes, 0);
+    for length in [0, 4, 64 * 1024, 64 * 1024 + 1, 9 << 20] {
+        let quick = fixture.s3.put("quick", PutValue::stream(text(length)));
+        in_time("it waits for no slow one", quick.into_future()).await.unwrap();
+        assert_eq!(fixture.server.object("bucket", "quick").unwrap().len(), length);
+    }
+}

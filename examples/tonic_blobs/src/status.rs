@@ -21,9 +21,7 @@ fn code(error: &Error) -> Code {
         ErrorKind::NotFound | ErrorKind::NoSuchBucket => Code::NotFound,
         ErrorKind::AccessDenied => Code::PermissionDenied,
         ErrorKind::InvalidRange => Code::OutOfRange,
-        ErrorKind::InvalidObject if error.response_status() == http::StatusCode::PAYLOAD_TOO_LARGE => {
-            Code::ResourceExhausted
-        }
+        ErrorKind::InvalidObject if error.is_too_long() => Code::ResourceExhausted,
         ErrorKind::InvalidUrl | ErrorKind::InvalidObject => Code::InvalidArgument,
         ErrorKind::Throttled | ErrorKind::InsufficientDiskSpace => Code::ResourceExhausted,
         ErrorKind::Timeout => Code::DeadlineExceeded,
