@@ -92,6 +92,10 @@ pub mod _observability {}
 pub mod _migration {}
 
 #[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/troubleshooting.md")]
+pub mod _troubleshooting {}
+
+#[cfg(any(doc, doctest))]
 #[doc = include_str!("../docs/reliability.md")]
 pub mod _reliability {}
 

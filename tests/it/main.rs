@@ -70,5 +70,6 @@ mod spans;
 mod streams;
 mod throttling;
 mod transport;
+mod troubleshooting;
 mod uploads;
 mod writing;
