@@ -91,9 +91,33 @@ pub mod _observability {}
 #[doc = include_str!("../docs/migration.md")]
 pub mod _migration {}
 
+// The links are in front for the same reason as those of the README.
+#[cfg(any(doc, doctest))]
+/// [getting_started]: crate::_getting_started
+/// [troubleshooting]: crate::_troubleshooting
+/// [reading]: crate::_troubleshooting#reading-an-error
+/// [meaning]: crate::_reliability#what-an-error-means
+#[cfg_attr(feature = "serve", doc = "[services]: crate::_services")]
+#[doc = include_str!("../docs/guide.md")]
+pub mod _guide {}
+
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("../docs/troubleshooting.md")]
 pub mod _troubleshooting {}
+
+#[cfg(any(doc, doctest))]
+/// [guide]: crate::_guide
+/// [troubleshooting]: crate::_troubleshooting
+/// [migration]: crate::_migration
+/// [reliability]: crate::_reliability
+#[cfg_attr(feature = "testing", doc = "[testing]: crate::_testing")]
+#[cfg_attr(feature = "serve", doc = "[services]: crate::_services")]
+#[doc = include_str!("../docs/getting-started.md")]
+pub mod _getting_started {}
+
+#[cfg(all(any(doc, doctest), feature = "testing"))]
+#[doc = include_str!("../docs/testing.md")]
+pub mod _testing {}
 
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("../docs/reliability.md")]
