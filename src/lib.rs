@@ -5,6 +5,10 @@
 //! [performance]: crate::_performance
 //! [migration]: crate::_migration
 //! [observability]: crate::_observability
+//! [getting_started]: crate::_getting_started
+//! [guide]: crate::_guide
+//! [troubleshooting]: crate::_troubleshooting
+#![cfg_attr(feature = "testing", doc = "[testing]: crate::_testing")]
 #![doc = include_str!("../README.md")]
 // Labels what needs a feature; docs.rs has the compiler that knows it.
 #![cfg_attr(docsrs, feature(doc_cfg))]
