@@ -38,7 +38,7 @@ impl Attempt {
         record.begin_request();
         metrics::request_begun();
         let span = tracing::debug_span!(
-            parent: record.span().and_then(Span::id),
+            parent: record.span().and_then(|span| span.id()),
             "attempt",
             attempt = NUMBER.try_with(|number| *number).unwrap_or(1),
             method,

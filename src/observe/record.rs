@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tracing::Span;
@@ -17,8 +17,8 @@ use super::report::{Report, RetryCounts, Waits};
 pub(crate) struct Record {
     /// Of the operation that it is one object of.
     counters: Arc<Counters>,
-    /// What its attempts are shown below.
-    span: OnceLock<Span>,
+    /// What its attempts are shown below, until it has ended: a span lasts as long as somebody has it.
+    span: Mutex<Option<Span>>,
     requests: AtomicU64,
     retries: [AtomicU64; Cause::ALL.len()],
     /// In nanoseconds.
@@ -49,13 +49,12 @@ impl Record {
         &self.counters
     }
 
-    pub(super) fn set_span(&self, span: &Span) {
-        // Pages of a listing share a record; what they have in common is the first.
-        let _ = self.span.set(span.clone());
+    pub(super) fn set_span(&self, span: Option<Span>) {
+        *self.span.lock().unwrap_or_else(PoisonError::into_inner) = span;
     }
 
-    pub(super) fn span(&self) -> Option<&Span> {
-        self.span.get()
+    pub(super) fn span(&self) -> Option<Span> {
+        self.span.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn begin_request(&self) {

@@ -62,7 +62,7 @@ impl Task {
             } else {
                 span.record("key_hash", hash(key));
             }
-            record.set_span(&span);
+            record.set_span(Some(span.clone()));
         }
         Self { record: Arc::clone(record), operation, span, begun: Instant::now(), ended: false }
     }
@@ -86,6 +86,7 @@ impl Task {
         if self.span.is_disabled() {
             return;
         }
+        self.record.set_span(None);
         let report = self.record.report();
         let retries = report.retries;
         self.span

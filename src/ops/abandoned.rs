@@ -186,8 +186,9 @@ impl Listing {
         let Directory { bucket, prefix, url, namesake } = &*self.directory;
         // One listing has both: what is in the directory, and what has exactly its name.
         let prefix = namesake.as_ref().map_or(prefix.as_str(), |namesake| namesake.key());
-        let page = self.s3.engine().request(|store| store.list_uploads(bucket, prefix, marker.as_ref()));
-        let page = self.s3.run(Subject { operation: OPERATION, bucket, key: prefix }, page).await;
+        let s3 = self.s3.another_object();
+        let page = s3.engine().request(|store| store.list_uploads(bucket, prefix, marker.as_ref()));
+        let page = s3.run(Subject { operation: OPERATION, bucket, key: prefix }, page).await;
         let UploadsPage { uploads, next, date } =
             page.map_err(|error| error.with_operation(OPERATION, Some(url.to_string())))?;
         let is_older =

@@ -195,7 +195,7 @@ impl ObjectReader {
                 None => {
                     let (start, end) = self.next_range(room);
                     let wanted = self.wanted.clone().offset(start).length((end - start) as i64);
-                    let stream = GetStream::new(self.s3.clone(), wanted, Settings::default());
+                    let stream = GetStream::new(self.s3.another_object(), wanted, Settings::default());
                     self.coming.insert(Coming { stream, next: start, end })
                 }
             };

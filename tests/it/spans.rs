@@ -109,7 +109,8 @@ async fn an_operation_is_a_span_and_each_of_its_attempts_one_below_it() {
     fixture.server.put_object("bucket", "a/b", vec![7; 1000]);
     fixture.server.inject(Fault::status(503, "SlowDown").operation(Operation::GetObject).times(1));
     let (collector, _guard) = Collector::listen();
-    drop(fixture.s3.get("a/b").await.unwrap());
+    // A span ends with its operation, however long the object is kept.
+    let _object = fixture.s3.get("a/b").await.unwrap();
 
     let [operation] = &collector.named("operation")[..] else { panic!("one operation") };
     assert_eq!((operation.field("operation"), operation.field("bucket")), ("get", "bucket"));
@@ -156,6 +157,17 @@ async fn objects_of_a_batch_are_below_the_span_of_who_asks_for_it() {
 
     let fixture = Fixture::new().await;
     let keys = fixture.put_numbered(5);
+    let (collector, _guard) = Collector::listen();
+    // Each page, and each piece of what is opened, is an operation too.
+    let mut opened = fixture.s3.open("k0").await.unwrap();
+    tokio::io::AsyncReadExt::read_to_end(&mut opened, &mut Vec::new()).await.unwrap();
+    let names: Vec<_> = collector.named("operation").iter().map(|span| span.field("operation").to_owned()).collect();
+    assert_eq!(names, ["info", "get"]);
+    for attempt in collector.named("attempt") {
+        let parent = collector.named("operation").into_iter().find(|span| Some(span.id) == attempt.parent).unwrap();
+        assert_eq!((parent.field("requests"), parent.closed), ("1", true));
+    }
+
     let (collector, _guard) = Collector::listen();
     let request = tracing::info_span!("request");
     let id = request.id().map(|id| id.into_u64());

@@ -108,8 +108,9 @@ impl Shared {
     }
 
     async fn fetch(&self, bucket: &str, query: ListQuery<'_>, token: Option<&str>) -> Result<ListPage> {
-        let page = self.s3.engine().request(|store| store.list(bucket, query, token));
-        self.s3.run(Subject { operation: self.mode.operation(), bucket, key: query.prefix }, page).await
+        let s3 = self.s3.another_object();
+        let page = s3.engine().request(|store| store.list(bucket, query, token));
+        s3.run(Subject { operation: self.mode.operation(), bucket, key: query.prefix }, page).await
     }
 
     /// Asks for the object at `location`, if there is one. In byte order it is the first of those that begin with its key, so that a
