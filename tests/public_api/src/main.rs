@@ -52,5 +52,6 @@ fn compare(api: &str) -> Result<(), Box<dyn Error>> {
         println!("{} public items, as listed", api.lines().count());
         return Ok(());
     }
-    Err(format!("{gone}{new}The public API is not the listed one. If that is meant: tests/public_api/run --update").into())
+    Err(format!("{gone}{new}The public API is not the listed one. If that is meant: tests/public_api/run --update")
+        .into())
 }
