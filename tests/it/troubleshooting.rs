@@ -220,8 +220,8 @@ impl<'a> Scanner<'a> {
         let (source, first) = (self.rest, self.rest.chars().next()?);
         if source.starts_with("//") {
             self.take(source.find('\n').unwrap_or(source.len()));
-        } else if source.starts_with("#[") {
-            self.take(1);
+        } else if source.starts_with("#[") || source.starts_with("#![") {
+            self.take(source.find('[')?);
             self.group(false);
             let attribute = &source[..source.len() - self.rest.len()];
             if attribute.starts_with("#[cfg(") && attribute.contains("test") {
