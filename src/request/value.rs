@@ -39,7 +39,8 @@ pub struct PutValue(pub(crate) Source);
 pub(crate) enum Source {
     Bytes(Bytes),
     File(PathBuf),
-    Stream(ByteStream),
+    /// With its length, where that is known.
+    Stream(ByteStream, Option<u64>),
 }
 
 pub(crate) type ByteStream = BoxStream<'static, Result<Bytes, Box<dyn std::error::Error + Send + Sync>>>;
@@ -65,7 +66,7 @@ impl PutValue {
         B: Into<Bytes> + 'static,
         E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
     {
-        Self(Source::Stream(stream.map_ok(Into::into).map_err(Into::into).boxed()))
+        Self(Source::Stream(stream.map_ok(Into::into).map_err(Into::into).boxed(), None))
     }
 
     /// As [`stream`](Self::stream), of at most `limit` bytes: the first one beyond ends the put with
@@ -81,6 +82,27 @@ impl PutValue {
             left = left.checked_sub(chunk.len() as u64).ok_or(TooLong { limit })?;
             Ok::<_, Box<dyn std::error::Error + Send + Sync>>(chunk)
         }))
+    }
+
+    /// Says how many bytes a reader or a stream has, as an HTTP request with a `Content-Length` does: it needs no more memory than that, and up to
+    /// 16 MiB are one request. One that has more or fewer bytes is [`ErrorKind::InvalidObject`](crate::ErrorKind::InvalidObject), and nothing is
+    /// stored. Of bytes and files, it is known, and this changes nothing.
+    ///
+    /// ```
+    /// # async fn example(s3: s3flow::S3, socket: tokio::net::TcpStream) -> s3flow::Result<()> {
+    /// use s3flow::PutValue;
+    /// use tokio::io::AsyncReadExt;
+    ///
+    /// s3.put("message", PutValue::reader(socket.take(5000)).with_length(5000)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_length(self, bytes: u64) -> Self {
+        match self.0 {
+            Source::Stream(stream, _) => Self(Source::Stream(stream, Some(bytes))),
+            known => Self(known),
+        }
     }
 
     /// A value of which it is known that it is longer.
@@ -99,11 +121,7 @@ impl PutValue {
                 let contents = opened.map_ok(|file| ReaderStream::with_capacity(file, READ)).try_flatten();
                 Self::stream(contents.chain(more))
             }
-            Source::Stream(stream) => {
-                let more = Self::stream(more);
-                let Source::Stream(more) = more.0 else { unreachable!("it was made from a stream") };
-                Self(Source::Stream(stream.chain(more).boxed()))
-            }
+            Source::Stream(stream, _) => Self::stream(stream.chain(more.map_err(Into::into))),
         }
     }
 }
@@ -127,7 +145,7 @@ impl fmt::Debug for PutValue {
         match &self.0 {
             Source::Bytes(bytes) => write!(f, "PutValue({} bytes)", bytes.len()),
             Source::File(path) => write!(f, "PutValue({})", path.display()),
-            Source::Stream(_) => f.write_str("PutValue(stream)"),
+            Source::Stream(..) => f.write_str("PutValue(stream)"),
         }
     }
 }

@@ -44,10 +44,15 @@ impl UploadBody {
     /// The value, of at most so many bytes: a longer one fails the put at the first byte too many, or before the first when it was
     /// announced, and nothing is stored. Its error has the [status](Error::response_status) 413.
     pub fn into_value(self, limit: u64) -> PutValue {
-        if self.content_length().is_some_and(|announced| announced > limit) {
+        let announced = self.content_length();
+        if announced.is_some_and(|announced| announced > limit) {
             return PutValue::too_long(limit);
         }
-        PutValue::stream_up_to(self.body.into_data_stream().map_err(axum_core::Error::into_inner), limit)
+        let value = PutValue::stream_up_to(self.body.into_data_stream().map_err(axum_core::Error::into_inner), limit);
+        match announced {
+            Some(bytes) => value.with_length(bytes),
+            None => value,
+        }
     }
 }
 

@@ -43,6 +43,10 @@ pub(super) struct Gathering {
     rest: Bytes,
     begun: bool,
     ended: bool,
+    /// Bytes so far.
+    gathered: u64,
+    /// How many it was said to have.
+    announced: Option<u64>,
     buffers: Buffers,
 }
 
@@ -97,19 +101,27 @@ impl Reading {
                 let (buffers, files) = (Buffers::of_file(flow.clone()), Arc::clone(in_place));
                 Self::File(in_place.run_or_block(0, move || OpenFile::open(path, buffers, files)).await?)
             }
-            Source::Stream(stream) => {
+            Source::Stream(stream, announced) => {
                 let buffers = Buffers::of_stream(flow.clone());
-                Self::Stream(Gathering { stream, rest: Bytes::new(), begun: false, ended: false, buffers })
+                Self::Stream(Gathering {
+                    stream,
+                    rest: Bytes::new(),
+                    begun: false,
+                    ended: false,
+                    gathered: 0,
+                    announced,
+                    buffers,
+                })
             }
         })
     }
 
-    /// In bytes; `None` of a stream.
+    /// In bytes; `None` of a stream that nobody said it of.
     pub(super) fn size(&self) -> Option<u64> {
         match self {
             Self::Bytes { all, .. } => Some(all.len() as u64),
             Self::File(file) => Some(file.was.size),
-            Self::Stream(_) => None,
+            Self::Stream(gathering) => gathering.announced,
         }
     }
 
@@ -142,7 +154,10 @@ impl Reading {
     ///
     /// As [`next`](Self::next) and [`finish`](Self::finish).
     pub(super) async fn whole(&mut self, size: u64, algorithm: Option<ChecksumAlgorithm>) -> Result<Part> {
-        let Self::File(file) = self else { return self.next(size, algorithm).await };
+        let Self::File(file) = self else {
+            let part = self.next(size, algorithm).await?;
+            return self.finish().await.map(|()| part);
+        };
         let (reader, path, was) = (Arc::clone(&file.file), file.path.clone(), file.was);
         let buffer = file.buffers.take(size).await;
         let read = file.in_place.run_or_block(size, move || {
@@ -158,9 +173,13 @@ impl Reading {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Changed`] when a file is not.
+    /// [`ErrorKind::Changed`] when a file is not; [`ErrorKind::InvalidObject`] when a stream has another length than it was said to have.
     pub(super) async fn finish(&mut self) -> Result<()> {
-        let Self::File(file) = self else { return Ok(()) };
+        let file = match self {
+            Self::Bytes { .. } => return Ok(()),
+            Self::Stream(gathering) => return gathering.finish().await,
+            Self::File(file) => file,
+        };
         let (reader, path, was, left) = (Arc::clone(&file.file), file.path.clone(), file.was, file.left);
         blocking(move || check_unchanged(&reader, &path, was, left)).await
     }
@@ -268,12 +287,23 @@ fn check_unchanged(file: &File, path: &Path, was: Stamp, left: u64) -> Result<()
 }
 
 impl Gathering {
-    /// Fills a buffer of its own: what a stream yields may be a byte, or a small piece of something large.
+    /// The next bytes, so many if it has them.
     async fn next(&mut self, length: u64) -> Result<Bytes> {
+        let length = self.announced.map_or(length, |announced| length.min(announced - self.gathered));
+        let part = self.gather(length).await?;
+        self.gathered += part.len() as u64;
+        Ok(part)
+    }
+
+    /// Fills a buffer of its own: what a stream yields may be a byte, or a small piece of something large.
+    async fn gather(&mut self, length: u64) -> Result<Bytes> {
         let most = usize::try_from(length).unwrap_or(usize::MAX);
         let mut beginning = Vec::new();
         if !std::mem::replace(&mut self.begun, true) {
             self.fill(&mut beginning, most.min(BEGINNING)).await?;
+        }
+        if beginning.len() == most {
+            return Ok(beginning.into());
         }
         // Memory is asked for when there is something to be put into it.
         self.pull().await?;
@@ -288,6 +318,19 @@ impl Gathering {
             buffer.shrink();
         }
         Ok(self.buffers.lend(buffer))
+    }
+
+    async fn finish(&mut self) -> Result<()> {
+        let Some(announced) = self.announced else { return Ok(()) };
+        self.pull().await?;
+        let problem = if !self.rest.is_empty() {
+            format!("the value has more than the {announced} bytes that it was said to have")
+        } else if self.gathered < announced {
+            format!("the value has {} of the {announced} bytes that it was said to have", self.gathered)
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(ErrorKind::InvalidObject, problem))
     }
 
     /// Takes what the stream yields until that is so much, or the stream has ended.

@@ -114,7 +114,7 @@ async fn in_parts(
     let Upload { location, headers, condition, .. } = upload;
     let mut assembly = Assembly::begin(engine, create(location, headers)).await?;
     let handed_over = hand_over(&mut assembly, plan, reading, first).await;
-    // Of a stream, it is known only now.
+    // Of many a stream, it is known only now.
     let handed_over = handed_over.map(|length| engine.flow().record().carries(Way::Sent, Some(length)));
     assembly.end(handed_over, condition).await
 }
@@ -184,7 +184,8 @@ mod tests {
         // S3 takes no parts of a byte; it says so when they are put together.
         let plan = Plan::of_unknown(Some(1));
         let stream = futures::stream::iter(std::iter::repeat_n(Bytes::from_static(&[7; 100]), 101)).map(Ok).boxed();
-        let mut reading = Reading::begin(Source::Stream(stream), s3.engine().flow(), &Arc::default()).await.unwrap();
+        let mut reading =
+            Reading::begin(Source::Stream(stream, None), s3.engine().flow(), &Arc::default()).await.unwrap();
         let create = create(&address.location, &ObjectHeaders::default());
         let mut assembly = Assembly::begin(s3.engine(), create).await.unwrap();
         let handed_over = hand_over(&mut assembly, plan, &mut reading, Part::default()).await;

@@ -246,3 +246,23 @@ async fn uploads_of_who_sends_little_or_nothing_hold_nobody_back() {
         assert_eq!(fixture.server.object("bucket", "quick").unwrap().len(), length);
     }
 }
+
+#[tokio::test]
+async fn a_stream_whose_length_is_said_takes_as_much_memory() {
+    let server = S3Server::start().await.unwrap();
+    let client = server.client_builder().limits(Limits::default().memory_bytes(64 << 20)).build().unwrap();
+    let fixture = Fixture::with_client(server, client);
+    let uploads: Vec<_> = (0..40)
+        .map(|number| {
+            let begun = stream::iter([Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; 100_000]))]);
+            let value = PutValue::stream(begun.chain(stream::pending())).with_length(1 << 20);
+            AbortOnDropHandle::new(tokio::spawn(fixture.s3.put(format!("slow{number}"), value).into_future()))
+        })
+        .collect();
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    let stats = fixture.client.stats();
+    assert_eq!((stats.memory_bytes, stats.waiting.for_memory), (40 << 20, 0));
+    drop(uploads);
+}

@@ -464,3 +464,32 @@ async fn a_customers_key_is_not_sent_over_plain_http() {
         assert!(error.to_string().contains("192.0.2.1") && !format!("{error:?}").contains("BwcH"), "{error:?}");
     }
 }
+
+#[tokio::test]
+async fn a_stream_is_as_long_as_it_was_said_to_be_or_not_stored() {
+    const MIB: usize = 1 << 20;
+    let fixture = Fixture::new().await;
+    let put = |key: &str, pieces: usize, said: usize| {
+        let pieces = futures::stream::iter(vec![Bytes::from(vec![7; MIB]); pieces]).map(Ok::<_, std::io::Error>);
+        fixture.s3.put(key, PutValue::stream(pieces).with_length((said * MIB) as u64)).into_future()
+    };
+    for (length, operations) in [(0, 1), (1, 1), (16, 1), (17, 3 + 2)] {
+        fixture.server.clear_log();
+        let receipt = put("k", length, length).await.unwrap();
+        assert_eq!(fixture.server.object("bucket", "k").unwrap().len(), length * MIB);
+        assert_eq!(receipt.report().unwrap().requests, operations, "{length} MiB");
+    }
+    for (pieces, said, told) in [
+        (2, 1, "more than the 1048576 bytes"),
+        (1, 0, "more than the 0 bytes"),
+        (1, 2, "1048576 of the 2097152 bytes"),
+        (20, 19, "more than the 19922944 bytes"),
+        (19, 20, "19922944 of the 20971520 bytes"),
+    ] {
+        let error = put("other", pieces, said).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidObject);
+        assert!(error.to_string().contains(told) && !error.is_outcome_unknown(), "{error}");
+    }
+    assert_eq!(fixture.server.keys("bucket"), ["k"]);
+    assert!(fixture.server.multipart_uploads("bucket").is_empty());
+}
