@@ -9,6 +9,9 @@ use http_body::Body as _;
 use crate::error::Error;
 use crate::request::PutValue;
 
+/// In bytes. A longer body is stored in parts of so many as it comes: none of it waits for memory for all of it.
+const PART: u64 = 8 * 1024 * 1024;
+
 /// The body of an upload, as an extractor: it becomes a [`PutValue`] that is read while it is stored.
 ///
 /// A client that vanishes, or sends less than it has announced, stores nothing.
@@ -50,8 +53,8 @@ impl UploadBody {
         }
         let value = PutValue::stream_up_to(self.body.into_data_stream().map_err(axum_core::Error::into_inner), limit);
         match announced {
-            Some(bytes) => value.with_length(bytes),
-            None => value,
+            Some(bytes) if bytes <= PART => value.with_length(bytes),
+            _ => value,
         }
     }
 }
