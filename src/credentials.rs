@@ -53,7 +53,7 @@ impl fmt::Debug for Credentials {
 /// it is asked again.
 ///
 /// ```
-/// # async fn ask_the_vault() -> Result<(String, String, String), std::io::Error> { unimplemented!() }
+/// # async fn ask_the_vault() -> std::io::Result<(&'static str, &'static str, &'static str)> { Ok(("id", "secret", "token")) }
 /// # fn main() -> s3flow::Result<()> {
 /// use std::time::{Duration, SystemTime};
 ///

@@ -7,26 +7,9 @@ use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared, WeakShared};
 
 use crate::address::Location;
-use crate::checksum::Verified;
 use crate::error::{Error, Result};
-use crate::scope::FileLease;
-use crate::store::{ByteRange, ObjectHead, ReadOptions};
+use crate::store::{ByteRange, ReadOptions};
 use crate::transfer::Downloaded;
-
-/// A download that several may have.
-#[derive(Debug, Clone)]
-pub(super) struct Landed {
-    pub(super) head: ObjectHead,
-    pub(super) offset: u64,
-    pub(super) file: Arc<FileLease>,
-    pub(super) verified: Option<Verified>,
-}
-
-impl From<Downloaded> for Landed {
-    fn from(Downloaded { head, offset, file, verified }: Downloaded) -> Self {
-        Self { head, offset, file: Arc::new(file), verified }
-    }
-}
 
 /// The downloads of a scope that are under way. Clones share them.
 #[derive(Debug, Clone, Default)]
@@ -40,7 +23,7 @@ struct Underway {
 }
 
 /// Ends with what everybody who waits for it gets; it is polled by any of them, and ends with the last.
-type Flight = BoxFuture<'static, Result<Landed, Arc<Error>>>;
+type Flight = BoxFuture<'static, Result<Downloaded, Arc<Error>>>;
 
 /// What makes two gets the same.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -64,7 +47,7 @@ impl Flights {
         &self,
         wanted: Wanted,
         download: impl Future<Output = Result<Downloaded>> + Send + 'static,
-    ) -> Result<Landed> {
+    ) -> Result<Downloaded> {
         let flight = self.find_or_begin(wanted, download);
         flight.await.map_err(|error| error.duplicate())
     }
@@ -84,7 +67,7 @@ impl Flights {
         let flight: Flight = Box::pin(async move {
             let landed = download.await;
             drop(landing);
-            landed.map(Landed::from).map_err(Arc::new)
+            landed.map_err(Arc::new)
         });
         let flight = flight.shared();
         if let Some(weak) = flight.downgrade() {

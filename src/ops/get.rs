@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use futures::Stream;
 
 use super::Operation;
-use super::flights::{Landed, Wanted};
+use super::flights::Wanted;
 use super::many::{Many, awaited_in_order, known_length, numbered, progress, settings_of_many};
 use crate::address::Location;
 use crate::encryption::CustomerKey;
@@ -111,13 +111,13 @@ pub(super) async fn get(s3: S3, index: usize, object: S3GetObject, settings: Set
             None => None,
         };
         let Some((wanted, flights)) = shared else {
-            return download(&s3, &address.location, &object).await.map(Landed::from);
+            return download(&s3, &address.location, &object).await;
         };
         let (of_all, location, object) = (s3.clone(), address.location.clone(), object.clone());
         flights.join(wanted, async move { download(&of_all, &location, &object).await }).await
     };
     match s3.run(Subject::object("get", &address.location), download).await {
-        Ok(Landed { head, offset, file, verified }) => {
+        Ok(Downloaded { head, offset, file, verified }) => {
             let range = settings.return_info.then(|| RangeInfo::new(head.size, offset, file.size()));
             Ok(S3Object::found(index, address, head, range, Some(file), verified).reported(s3.reported()))
         }

@@ -173,9 +173,9 @@ pub(crate) struct Incoming {
 }
 
 const VERSION_ID: HeaderName = HeaderName::from_static("x-amz-version-id");
-/// A thousand keys of 1,024 bytes, encoded, are under 4 MiB.
 /// An ordinary one, and what is read from it.
 const PAGE: u64 = 1024 * 1024;
+/// A thousand keys of 1,024 bytes, encoded, are under 4 MiB.
 const MAX_LIST_BODY: usize = 32 * 1024 * 1024;
 
 impl Store {

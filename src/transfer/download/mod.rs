@@ -34,13 +34,13 @@ use crate::scope::{Directory, FileLease, PartFile, Space};
 use crate::store::{ByteRange, Failure, Incoming, ObjectHead, ReadOptions};
 
 /// A finished download.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Downloaded {
     /// What the first answer said; `size` is that of the whole object.
     pub(crate) head: ObjectHead,
     /// The first byte of the object that the file holds.
     pub(crate) offset: u64,
-    pub(crate) file: FileLease,
+    pub(crate) file: Arc<FileLease>,
     /// What all of its bytes were compared with.
     pub(crate) verified: Option<Verified>,
 }
@@ -218,7 +218,7 @@ impl<'a> IntoFile<'a> {
                 }
             };
             let file = self.finish(pieces, space).await.map_err(|error| error.with_attempts(attempts))?;
-            return Ok(Downloaded { head, offset: window.start, file, verified });
+            return Ok(Downloaded { head, offset: window.start, file: Arc::new(file), verified });
         }
     }
 

@@ -59,7 +59,7 @@ pub(super) async fn into_file(
     };
     let finished = into.directory.run_short(0, move || file.finish()).await;
     let file = finished.map_err(|error| error.with_attempts(attempts))?;
-    Ok(Some(Downloaded { head: head.clone(), offset: window.start, file, verified }))
+    Ok(Some(Downloaded { head: head.clone(), offset: window.start, file: Arc::new(file), verified }))
 }
 
 /// The checksum of the whole, if that of each part was computed and they tell it.
