@@ -31,6 +31,9 @@ const PIECE: usize = 256 * 1024;
 /// Parts are uploaded while the next ones are written, as those of a stream: see [`PutValue`](crate::PutValue) for how many bytes
 /// are in memory. A write waits while these are on their way. What is written before the first part is full is one request.
 ///
+/// Without [`overwrite`](Put::overwrite), a long value is not sent when an object is there: what is written then goes nowhere, and
+/// [`finish`](Self::finish) has the receipt that says so.
+///
 /// # Errors
 ///
 /// Those of [`Put`]: of a write, as an [`io::Error`] with the [`Error`] inside; of [`finish`](Self::finish), as it is. After one,
@@ -50,6 +53,8 @@ enum Upload {
     Running(AbortOnDropHandle<Result<PutReceipt>>),
     /// It has ended before the value had.
     Failed(Error),
+    /// Another's object is there, and stays: what else is written goes nowhere.
+    Exists(PutReceipt),
 }
 
 /// What goes through the pipe, whose end alone is no end of the value.
@@ -113,14 +118,16 @@ impl PutWriter {
         let ended = std::future::poll_fn(|cx| {
             ready!(self.poll_empty(cx))?;
             ready!(self.poll_ready(cx))?;
-            let sent = self.pipe.send_item(Message::End);
-            Poll::Ready(sent.map_err(|_| io::Error::other("the upload has ended")))
+            Poll::Ready(self.send(Message::End))
         });
         let ended = ended.await;
         match self.upload {
             Upload::Failed(error) => Err(error),
+            Upload::Exists(receipt) => Ok(receipt),
             Upload::Running(task) => match ended_with(task.await) {
-                Ok(_) if ended.is_err() => Err(Error::new(ErrorKind::Other, "the upload ended before the value did")),
+                Ok(receipt) if receipt.uploaded() && ended.is_err() => {
+                    Err(Error::new(ErrorKind::Other, "the upload ended before the value did"))
+                }
                 done => done,
             },
         }
@@ -128,8 +135,10 @@ impl PutWriter {
 
     /// Waits until the pipe takes something.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Upload::Failed(error) = &self.upload {
-            return Poll::Ready(Err(repeated(error)));
+        match &self.upload {
+            Upload::Failed(error) => return Poll::Ready(Err(repeated(error))),
+            Upload::Exists(_) => return Poll::Ready(Ok(())),
+            Upload::Running(_) => {}
         }
         if ready!(self.pipe.poll_reserve(cx)).is_ok() {
             return Poll::Ready(Ok(()));
@@ -137,6 +146,10 @@ impl PutWriter {
         // Nobody reads any more: the upload has ended, and tells why.
         let Upload::Running(task) = &mut self.upload else { return Poll::Ready(Ok(())) };
         let error = match ended_with(ready!(task.poll_unpin(cx))) {
+            Ok(receipt) if !receipt.uploaded() => {
+                self.upload = Upload::Exists(receipt);
+                return Poll::Ready(Ok(()));
+            }
             Ok(_) => Error::new(ErrorKind::Other, "the upload ended before the value did"),
             Err(error) => error,
         };
@@ -152,8 +165,15 @@ impl PutWriter {
         }
         ready!(self.poll_ready(cx))?;
         let piece = self.gathered.split().freeze();
-        // There is a place: it has just been waited for.
-        Poll::Ready(self.pipe.send_item(Message::Bytes(piece)).map_err(|_| io::Error::other("the upload has ended")))
+        Poll::Ready(self.send(Message::Bytes(piece)))
+    }
+
+    /// In the place that has just been waited for.
+    fn send(&mut self, message: Message) -> io::Result<()> {
+        match self.upload {
+            Upload::Exists(_) => Ok(()),
+            _ => self.pipe.send_item(message).map_err(|_| io::Error::other("the upload has ended")),
+        }
     }
 }
 
@@ -163,7 +183,7 @@ fn ended_with(ended: Result<Result<PutReceipt>, JoinError>) -> Result<PutReceipt
 
 /// The error that [`PutWriter::finish`] will tell.
 fn repeated(error: &Error) -> io::Error {
-    io::Error::new(error.io_kind(), error.to_string())
+    error.duplicate().into()
 }
 
 impl AsyncWrite for PutWriter {

@@ -91,9 +91,12 @@ async fn an_upload_that_fails_fails_the_writes_and_finish_tells_why() {
 #[tokio::test]
 async fn conditions_hold_for_what_is_written_too() {
     let fixture = Fixture::new().await;
-    for expected in [PutOutcome::Created, PutOutcome::AlreadyExists] {
+    for (length, expected) in
+        [(4, PutOutcome::Created), (4, PutOutcome::AlreadyExists), (40 * MIB, PutOutcome::AlreadyExists)]
+    {
         let mut writer = fixture.s3.put("k", "").overwrite(false).writer();
-        writer.write_all(b"text").await.unwrap();
+        writer.write_all(&patterned(length)).await.unwrap();
         assert_eq!(writer.finish().await.unwrap().outcome(), expected);
+        assert_eq!(&fixture.server.object("bucket", "k").unwrap()[..], patterned(4));
     }
 }
