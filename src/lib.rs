@@ -60,13 +60,13 @@ pub use crate::object::{RangeInfo, S3Object};
 pub use crate::observe::describe_metrics;
 pub use crate::observe::{Progress, ProgressSnapshot, ProgressUpdates, Report, RetryCounts, Waits};
 pub use crate::ops::{
-    AbandonedUploads, AbortUpload, Copy, CopyMany, Delete, DeleteMany, Exists, FileInput, Get, GetInput, GetMany,
-    GetReader, GetRecursive, GetStream, Info, InfoMany, ListCursor, ListPaths, ListRecursive, ObjectReader, Open,
-    PresignGet, PresignPut, Put, PutInput, PutMany, PutWriter,
+    AbandonedUploads, AbortUpload, Copy, CopyInput, CopyMany, Delete, DeleteMany, Exists, FileInput, Get, GetInput,
+    GetMany, GetReader, GetRecursive, GetStream, Info, InfoMany, ListCursor, ListPaths, ListRecursive, ObjectReader,
+    Open, PresignGet, PresignPut, Put, PutInput, PutMany, PutWriter,
 };
 pub use crate::presigned::PresignedRequest;
 pub use crate::receipt::{DeleteReceipt, PutOutcome, PutReceipt};
-pub use crate::request::{PutValue, S3GetObject, S3PutObject};
+pub use crate::request::{PutValue, S3CopyObject, S3GetObject, S3PutObject};
 pub use crate::retry::{RetryBudget, RetryPolicy};
 pub use crate::s3::S3;
 pub use crate::store::TlsRoots;
@@ -149,6 +149,7 @@ const _: () = {
     handle::<RetryPolicy>();
     handle::<S3Builder>();
     handle::<S3GetObject>();
+    handle::<S3CopyObject>();
     send::<S3PutObject>();
     send::<Copy>();
     send::<CopyMany>();

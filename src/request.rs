@@ -1,9 +1,11 @@
 //! What users ask for, as plain data.
 
+mod copy;
 mod put;
 mod value;
 mod written;
 
+pub use self::copy::S3CopyObject;
 pub use self::put::S3PutObject;
 pub use self::value::PutValue;
 pub(crate) use self::value::{ByteStream, Source, TooLong};

@@ -18,11 +18,11 @@ use crate::encryption::Encryption;
 use crate::error::Result;
 use crate::limits::{Flow, Limits, Stats};
 use crate::ops::{
-    AbandonedUploads, AbortUpload, Copy, CopyMany, Delete, DeleteMany, Exists, FileInput, Flights, Get, GetInput,
-    GetMany, GetRecursive, Info, InfoMany, ListPaths, ListRecursive, Open, PresignGet, PresignPut, Put, PutInput,
-    PutMany,
+    AbandonedUploads, AbortUpload, Copy, CopyInput, CopyMany, Delete, DeleteMany, Exists, FileInput, Flights, Get,
+    GetInput, GetMany, GetRecursive, Info, InfoMany, ListPaths, ListRecursive, Open, PresignGet, PresignPut, Put,
+    PutInput, PutMany,
 };
-use crate::request::{PutValue, S3GetObject, S3PutObject};
+use crate::request::{PutValue, S3CopyObject, S3GetObject, S3PutObject};
 use crate::scope::{CLOSE_LIMIT, Scope};
 use crate::transfer::Engine;
 
@@ -388,10 +388,10 @@ impl S3 {
     /// # }
     /// ```
     pub fn copy(&self, source: impl Into<S3GetObject>, destination: impl Into<String>) -> Copy {
-        Copy::new(self.operation(), source.into(), destination.into())
+        Copy::new(self.operation(), S3CopyObject::new(source, destination))
     }
 
-    /// Copies many objects inside the server: pairs of a source and a destination.
+    /// Copies many objects inside the server: pairs of a source and a destination, or [`S3CopyObject`]s.
     ///
     /// ```
     /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
@@ -400,14 +400,38 @@ impl S3 {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn copy_many<I, S, D>(&self, copies: I) -> CopyMany
+    pub fn copy_many<I>(&self, copies: I) -> CopyMany
     where
-        I: IntoIterator<Item = (S, D)>,
-        S: Into<S3GetObject>,
-        D: Into<String>,
+        I: IntoIterator,
+        I::Item: Into<S3CopyObject>,
     {
-        let copies = copies.into_iter().map(|(source, destination)| (source.into(), destination.into()));
-        CopyMany::new(self.operation(), copies.collect())
+        let copies: Vec<S3CopyObject> = copies.into_iter().map(Into::into).collect();
+        CopyMany::new(self.operation(), futures::stream::iter(copies.into_iter().map(Ok)))
+    }
+
+    /// Copies the objects that a stream names, which may be endless: it is read no further than the concurrency allows.
+    ///
+    /// The items are whatever [`copy_many`](Self::copy_many) takes, or `Result`s of it with this crate's
+    /// [`Error`](crate::Error). An error of the input is an item of the output.
+    ///
+    /// ```
+    /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
+    /// use futures::TryStreamExt;
+    ///
+    /// let copies = s3.list_recursive(["current"]).map_ok(|object| {
+    ///     let destination = format!("archive/{}", object.key());
+    ///     (object, destination)
+    /// });
+    /// s3.copy_from(copies).try_for_each(|_| async { Ok(()) }).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn copy_from<I>(&self, copies: I) -> CopyMany
+    where
+        I: Stream + Send + 'static,
+        I::Item: CopyInput,
+    {
+        CopyMany::new(self.operation(), futures::StreamExt::map(copies, CopyInput::into_copy))
     }
 
     /// Opens one object to be read here and there, as a file, without a local copy.

@@ -1,13 +1,13 @@
-//! `copy` and `copy_many`.
+//! `copy`, `copy_many`, `copy_from`.
 
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use futures::{Stream, StreamExt as _};
+use futures::Stream;
 
 use super::Operation;
-use super::many::{Many, awaited_in_order, numbered, progress, settings_of_many};
+use super::many::{Many, awaited_in_order, known_length, numbered, progress, settings_of_many};
 use super::turns::Turns;
 use crate::address::Address;
 use crate::encryption::Encryption;
@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::observe::Subject;
 use crate::properties::Properties;
 use crate::receipt::{PutOutcome, PutReceipt};
-use crate::request::S3GetObject;
+use crate::request::{S3CopyObject, S3GetObject};
 use crate::s3::S3;
 use crate::store::{CopySource, ObjectHeaders};
 use crate::transfer;
@@ -42,14 +42,13 @@ use crate::transfer;
 #[must_use = "a copy does nothing unless it is awaited"]
 pub struct Copy {
     s3: S3,
-    source: S3GetObject,
-    destination: String,
+    object: S3CopyObject,
     properties: Properties,
 }
 
 impl Copy {
-    pub(crate) fn new(s3: S3, source: S3GetObject, destination: String) -> Self {
-        Self { s3, source, destination, properties: Properties::default() }
+    pub(crate) fn new(s3: S3, object: S3CopyObject) -> Self {
+        Self { s3, object, properties: Properties::default() }
     }
 
     /// The storage class of the copy; see [`S3PutObject::storage_class`](crate::S3PutObject::storage_class).
@@ -72,9 +71,9 @@ impl IntoFuture for Copy {
     type IntoFuture = Operation<PutReceipt>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let Self { s3, source, destination, properties } = self;
+        let Self { s3, object, properties } = self;
         s3.clone().single(async move {
-            let prepared = prepare(&s3, source, &destination, &properties)?;
+            let prepared = prepare(&s3, object, &properties)?;
             copy(&s3, 0, prepared).await
         })
     }
@@ -88,10 +87,11 @@ struct Prepared {
     headers: ObjectHeaders,
 }
 
-fn prepare(s3: &S3, source: S3GetObject, destination: &str, properties: &Properties) -> Result<Prepared> {
+fn prepare(s3: &S3, object: S3CopyObject, properties: &Properties) -> Result<Prepared> {
+    let S3CopyObject { source, destination } = object;
     let unnamed = |error: Error| error.with_operation("copy", None);
     let from = source.address(s3.root()).map_err(unnamed)?;
-    let to = s3.root().object(destination).map_err(|invalid| unnamed(Error::new(ErrorKind::InvalidUrl, invalid.0)))?;
+    let to = s3.root().object(&destination).map_err(|invalid| unnamed(Error::new(ErrorKind::InvalidUrl, invalid.0)))?;
     if source.is_ranged() {
         return Err(Error::new(ErrorKind::InvalidRange, "a copy is of a whole object")
             .with_operation("copy", Some(from.location.url())));
@@ -128,10 +128,14 @@ async fn copy(s3: &S3, index: usize, prepared: Prepared) -> Result<PutReceipt> {
     }
 }
 
-/// Many copies: a stream of receipts as they complete, or awaited, a `Vec` in the order given. Made by [`S3::copy_many`].
+/// Many copies: a stream of receipts as they complete, or awaited, a `Vec` in the order given. Made by [`S3::copy_many`] and
+/// [`S3::copy_from`].
 ///
-/// Every input yields one item. An error is an item too, and the stream goes on after it. Of several copies to the same key,
-/// each waits for those before it: the last one wins.
+/// Every input yields one item, which tells by its `index()` which input it belongs to. An error is an item too, and the stream
+/// goes on after it. Of several copies to the same key, each waits for those before it: the last one wins.
+///
+/// At most [`concurrency`](Self::concurrency) copies are under way or waiting to be taken. The settings are made before the first
+/// poll; later ones have no effect.
 ///
 /// # Errors
 ///
@@ -144,15 +148,14 @@ async fn copy(s3: &S3, index: usize, prepared: Prepared) -> Result<PutReceipt> {
 #[must_use = "a copy_many does nothing unless it is polled or awaited"]
 pub struct CopyMany {
     s3: S3,
-    many: Many<(usize, (S3GetObject, String)), PutReceipt>,
+    many: Many<(usize, S3CopyObject), PutReceipt>,
     properties: Properties,
 }
 
 impl CopyMany {
-    pub(crate) fn new(s3: S3, copies: Vec<(S3GetObject, String)>) -> Self {
-        let length = copies.len();
-        let inputs = futures::stream::iter(copies).map(Ok);
-        Self { s3, many: Many::new(numbered(inputs), Some(length)), properties: Properties::default() }
+    pub(crate) fn new(s3: S3, copies: impl Stream<Item = Result<S3CopyObject>> + Send + 'static) -> Self {
+        let length = known_length(&copies);
+        Self { s3, many: Many::new(numbered(copies), length), properties: Properties::default() }
     }
 
     /// See [`Copy::storage_class`].
@@ -177,9 +180,9 @@ impl Stream for CopyMany {
         let Self { s3, many, properties } = self.get_mut();
         many.poll(cx, s3, || {
             let (s3, properties, turns) = (s3.clone(), properties.clone(), Turns::default());
-            move |index, (source, destination): (S3GetObject, String)| {
+            move |index, object| {
                 let s3 = s3.another_object();
-                let prepared = prepare(&s3, source, &destination, &properties);
+                let prepared = prepare(&s3, object, &properties);
                 let prepared = prepared.map(|prepared| (turns.take(&prepared.to.location), prepared));
                 async move {
                     let (mut turn, prepared) = prepared?;
@@ -196,5 +199,27 @@ awaited_in_order!(CopyMany: PutReceipt);
 impl fmt::Debug for CopyMany {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CopyMany").field("s3", &self.s3).field("properties", &self.properties).finish_non_exhaustive()
+    }
+}
+
+/// An item of a stream given to [`S3::copy_from`]: what can be made into an [`S3CopyObject`], or a `Result` of it.
+pub trait CopyInput: Send + 'static {
+    /// The request, or the error that takes its place.
+    ///
+    /// # Errors
+    ///
+    /// The item's own.
+    fn into_copy(self) -> Result<S3CopyObject>;
+}
+
+impl<T: Into<S3CopyObject> + Send + 'static> CopyInput for T {
+    fn into_copy(self) -> Result<S3CopyObject> {
+        Ok(self.into())
+    }
+}
+
+impl<T: Into<S3CopyObject> + Send + 'static> CopyInput for Result<T, Error> {
+    fn into_copy(self) -> Result<S3CopyObject> {
+        self.map(Into::into)
     }
 }

@@ -22,7 +22,7 @@ mod turns;
 mod writer;
 
 pub use self::abandoned::{AbandonedUploads, AbortUpload};
-pub use self::copy::{Copy, CopyMany};
+pub use self::copy::{Copy, CopyInput, CopyMany};
 pub use self::delete::{Delete, DeleteMany};
 pub use self::exists::Exists;
 pub(crate) use self::flights::Flights;

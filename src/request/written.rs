@@ -2,16 +2,46 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
-use super::{S3GetObject, Target};
+use super::{S3GetObject, Target as Asked};
 use crate::address::Root;
+
+/// Which object is meant: one of the two.
+pub(super) struct Target {
+    /// Relative to the root of the scope that reads it.
+    pub(super) key: Option<String>,
+    pub(super) url: Option<String>,
+}
+
+impl Target {
+    pub(super) fn into_request<E: de::Error>(self) -> Result<S3GetObject, E> {
+        match (self.key, self.url) {
+            (Some(key), None) => Ok(S3GetObject::new(key)),
+            (None, Some(url)) => {
+                Ok(S3GetObject::exact(Root::Urls.object(&url).map_err(|invalid| E::custom(invalid.0))?))
+            }
+            (Some(_), Some(_)) => Err(E::custom("both a key and a url")),
+            (None, None) => Err(E::missing_field("key")),
+        }
+    }
+}
+
+impl S3GetObject {
+    pub(super) fn written_target<E: ser::Error>(&self) -> Result<Target, E> {
+        if self.customer_key.is_some() {
+            return Err(E::custom("a customer's encryption key is secret, and is not serialised"));
+        }
+        Ok(match &self.target {
+            Asked::Key(key) => Target { key: Some(key.clone()), url: None },
+            Asked::Exact(address) => Target { key: None, url: Some(address.location.url()) },
+        })
+    }
+}
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
-    /// Relative to the root of the scope that reads it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     key: Option<String>,
-    /// In place of a key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     url: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -24,14 +54,8 @@ struct Written {
 
 impl Serialize for S3GetObject {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { target, offset, length, if_match, customer_key } = self;
-        if customer_key.is_some() {
-            return Err(ser::Error::custom("a customer's encryption key is secret, and is not serialised"));
-        }
-        let (key, url) = match target {
-            Target::Key(key) => (Some(key.clone()), None),
-            Target::Exact(address) => (None, Some(address.location.url())),
-        };
+        let Target { key, url } = self.written_target()?;
+        let Self { offset, length, if_match, .. } = self;
         Written { key, url, offset: *offset, length: *length, if_match: if_match.clone() }.serialize(serializer)
     }
 }
@@ -39,12 +63,7 @@ impl Serialize for S3GetObject {
 impl<'de> Deserialize<'de> for S3GetObject {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Written { key, url, offset, length, if_match } = Written::deserialize(deserializer)?;
-        let object = match (key, url) {
-            (Some(key), None) => Self::new(key),
-            (None, Some(url)) => Self::exact(Root::Urls.object(&url).map_err(|invalid| de::Error::custom(invalid.0))?),
-            (Some(_), Some(_)) => return Err(de::Error::custom("both a key and a url")),
-            (None, None) => return Err(de::Error::missing_field("key")),
-        };
+        let object = Target { key, url }.into_request()?;
         Ok(Self { offset, length, if_match, ..object })
     }
 }
