@@ -29,6 +29,7 @@ mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod limits;
+mod manifest;
 mod metadata;
 mod object;
 mod observe;
@@ -55,14 +56,15 @@ pub use crate::credentials::{CredentialProvider, Credentials};
 pub use crate::encryption::{CustomerKey, Encryption, KmsKey};
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::limits::{Limits, SlowedPrefix, Stats, Waiting};
+pub use crate::manifest::ManifestEntry;
 pub use crate::object::{RangeInfo, S3Object};
 #[cfg(feature = "metrics")]
 pub use crate::observe::describe_metrics;
 pub use crate::observe::{Progress, ProgressSnapshot, ProgressUpdates, Report, RetryCounts, Waits};
 pub use crate::ops::{
     AbandonedUploads, AbortUpload, Copy, CopyInput, CopyMany, Delete, DeleteMany, Exists, FileInput, Get, GetInput,
-    GetMany, GetReader, GetRecursive, GetStream, Info, InfoMany, ListCursor, ListPaths, ListRecursive, ObjectReader,
-    Open, PresignGet, PresignPut, Put, PutInput, PutMany, PutWriter,
+    GetMany, GetReader, GetRecursive, GetStream, Info, InfoMany, ListCursor, ListPaths, ListRecursive, ManifestWriter,
+    ObjectReader, Open, PresignGet, PresignPut, Put, PutInput, PutMany, PutWriter, ReadManifest,
 };
 pub use crate::presigned::PresignedRequest;
 pub use crate::receipt::{DeleteReceipt, PutOutcome, PutReceipt};
@@ -150,6 +152,7 @@ const _: () = {
     handle::<S3Builder>();
     handle::<S3GetObject>();
     handle::<S3CopyObject>();
+    handle::<ManifestEntry>();
     send::<S3PutObject>();
     send::<Copy>();
     send::<CopyMany>();
@@ -168,6 +171,8 @@ const _: () = {
     send::<InfoMany>();
     send::<ListPaths>();
     send::<ListRecursive>();
+    send::<ManifestWriter>();
+    send::<ReadManifest<S3GetObject>>();
     send::<ObjectReader>();
     send::<Open>();
     send::<PresignGet>();

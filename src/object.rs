@@ -187,6 +187,11 @@ impl S3Object {
         self.file.as_deref().map(FileLease::size).or(self.facts.size)
     }
 
+    /// Of the object, also when less of it was downloaded.
+    pub(crate) fn total_size(&self) -> Option<u64> {
+        self.facts.size
+    }
+
     /// Whether content type, metadata, encryption and range are known.
     #[must_use]
     pub fn has_info(&self) -> bool {
@@ -378,6 +383,11 @@ impl fmt::Debug for S3Object {
     }
 }
 
+/// A time as it is serialised: in UTC, as RFC 3339 has it.
+pub(crate) fn rfc3339(time: SystemTime) -> String {
+    DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::AutoSi, true)
+}
+
 impl Serialize for S3Object {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         #[derive(Serialize)]
@@ -418,7 +428,6 @@ impl Serialize for S3Object {
             range_info: Option<RangeInfo>,
         }
 
-        let rfc3339 = |time| DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::AutoSi, true);
         let written = Written {
             index: self.index(),
             url: self.url(),

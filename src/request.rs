@@ -111,7 +111,7 @@ impl S3GetObject {
     }
 
     /// The object at this location, whatever the root.
-    fn exact(address: Address) -> Self {
+    pub(crate) fn exact(address: Address) -> Self {
         Self::of(Target::Exact(address))
     }
 

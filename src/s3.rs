@@ -1,5 +1,6 @@
 //! The handle of a scope: [`S3`]. Every method only builds a request.
 
+mod manifests;
 mod operation;
 
 use std::fmt;

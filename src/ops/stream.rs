@@ -148,6 +148,22 @@ impl GetStream {
         Some(self.s3.reported().report()?).filter(|report| report.requests > 0)
     }
 
+    /// In place of the bytes, there is this error.
+    pub(super) fn refuse(&mut self, error: Error) {
+        self.reading = Reading::Failed(Some(error.with_operation("get", self.url())));
+    }
+
+    /// Lets go of what was not taken.
+    pub(super) fn end(&mut self) {
+        self.reading = Reading::Ended;
+        self.chunks.close();
+        self.running = None;
+    }
+
+    pub(super) fn url(&self) -> Option<String> {
+        self.asked.address.as_ref().map(|address| address.location.url())
+    }
+
     #[cfg(feature = "serve")]
     pub(crate) fn length(&self) -> Option<u64> {
         self.length
@@ -170,8 +186,7 @@ impl GetStream {
             let patience = self.patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
             if patience.as_mut().poll(cx).is_ready() {
                 self.reading = Reading::Ended;
-                let url = self.asked.address.as_ref().map(|address| address.location.url());
-                return Poll::Ready(Err(self.s3.timed_out().with_operation("get", url)));
+                return Poll::Ready(Err(self.s3.timed_out().with_operation("get", self.url())));
             }
         }
         let polled = match &mut self.reading {

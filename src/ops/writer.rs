@@ -133,6 +133,19 @@ impl PutWriter {
         }
     }
 
+    /// Waits until more may be gathered, and gives what is: for who appends something whole, however long it is.
+    pub(super) async fn room(&mut self) -> Result<&mut BytesMut> {
+        let room = std::future::poll_fn(|cx| match &self.upload {
+            Upload::Failed(error) => Poll::Ready(Err(repeated(error))),
+            _ if self.gathered.len() < PIECE => Poll::Ready(Ok(())),
+            _ => self.poll_empty(cx),
+        });
+        match room.await {
+            Ok(()) => Ok(&mut self.gathered),
+            Err(error) => Err(error.downcast().unwrap_or_else(Error::other)),
+        }
+    }
+
     /// Waits until the pipe takes something.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &self.upload {

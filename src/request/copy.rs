@@ -9,7 +9,7 @@ use super::written::Target;
 /// [`copy_from`](crate::S3::copy_from). A pair of a source and a destination becomes one.
 ///
 /// With serde it is one map: the source's `key` or `url`, its `if_match` if that is set, and the `destination`. So a line of a
-/// manifest is
+/// [manifest](crate::S3::read_manifest) is
 ///
 /// ```
 /// use s3flow::S3CopyObject;

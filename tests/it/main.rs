@@ -46,6 +46,7 @@ mod limits;
 #[cfg(unix)]
 mod links;
 mod listing;
+mod manifests;
 mod metadata;
 mod metaflow_defects;
 mod metrics;

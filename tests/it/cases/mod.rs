@@ -6,6 +6,7 @@ pub(crate) mod abandoned;
 pub(crate) mod copies;
 pub(crate) mod deletes;
 pub(crate) mod lists;
+pub(crate) mod manifests;
 pub(crate) mod objects;
 pub(crate) mod uploads;
 
@@ -57,6 +58,9 @@ macro_rules! every_case {
             lists::get_all_is_all_below_the_root,
             lists::every_info_comes_in_its_place_and_a_missing_bucket_is_an_error,
             lists::a_missing_bucket_is_an_error_of_every_listing_and_question,
+            manifests::what_is_listed_is_written_down_and_fetched_copied_and_deleted,
+            manifests::of_several_that_write_an_outcome_exactly_one_wins,
+            manifests::a_manifest_of_several_parts_is_read_line_by_line,
             deletes::what_is_deleted_is_gone_and_missing_keys_are_no_error,
             deletes::thousands_are_deleted_as_they_are_listed,
             deletes::every_key_is_deleted_under_exactly_its_name,

@@ -1,0 +1,208 @@
+//! A line of a manifest of objects, as plain data.
+
+use std::time::SystemTime;
+
+use chrono::DateTime;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::address::{Address, Location, Root};
+use crate::object::{S3Object, rfc3339};
+use crate::request::S3GetObject;
+
+/// An object as a listing shows it: a line of a [manifest](crate::S3::write_manifest), and a request for what is in it.
+///
+/// With serde it is a map of the `url`, and as far as they are known of the `size` in bytes, the `etag` in its quotes, the
+/// `last_modified` in UTC as RFC 3339 has it, and the `version_id`:
+///
+/// ```
+/// use s3flow::ManifestEntry;
+///
+/// let line = r#"{"url":"s3://bucket/a","size":3,"etag":"\"900150983cd24fb0d6963f7d28e17f72\"","last_modified":"2026-11-23T04:05:06Z"}"#;
+/// let entry: ManifestEntry = serde_json::from_str(line)?;
+/// assert_eq!((entry.url().as_str(), entry.size()), ("s3://bucket/a", Some(3)));
+/// assert_eq!(serde_json::to_string(&entry)?, line);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+///
+/// Other fields are left out when it is read, so that a line may say more, and a serialised [`S3Object`] is one too.
+///
+/// It becomes an [`S3GetObject`] of whatever is there now; [`pinned`](Self::pinned) makes one of the object that was listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestEntry {
+    location: Location,
+    size: Option<u64>,
+    etag: Option<String>,
+    last_modified: Option<SystemTime>,
+    version_id: Option<String>,
+}
+
+impl ManifestEntry {
+    /// The full location, `s3://bucket/key`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.location.url()
+    }
+
+    /// The bucket.
+    #[must_use]
+    pub fn bucket(&self) -> &str {
+        self.location.bucket()
+    }
+
+    /// The whole key in the bucket.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        self.location.key()
+    }
+
+    /// In bytes.
+    #[must_use]
+    pub fn size(&self) -> Option<u64> {
+        self.size
+    }
+
+    /// The ETag, in its quotes.
+    #[must_use]
+    pub fn etag(&self) -> Option<&str> {
+        self.etag.as_deref()
+    }
+
+    /// When the object was stored.
+    #[must_use]
+    pub fn last_modified(&self) -> Option<SystemTime> {
+        self.last_modified
+    }
+
+    /// The version, in a bucket that keeps versions; listings do not tell it.
+    #[must_use]
+    pub fn version_id(&self) -> Option<&str> {
+        self.version_id.as_deref()
+    }
+
+    /// A request for the object with this entry's ETag: any other that is there by then is
+    /// [`ErrorKind::Changed`](crate::ErrorKind::Changed). Without an ETag, for whatever is there.
+    ///
+    /// ```
+    /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
+    /// use futures::TryStreamExt;
+    /// use s3flow::ManifestEntry;
+    ///
+    /// let entries = s3.read_manifest::<ManifestEntry>("jobs/inputs.jsonl");
+    /// let mut objects = s3.get_from(entries.map_ok(|entry| entry.pinned()));
+    /// while let Some(object) = objects.try_next().await? {
+    ///     println!("{}", object.url());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn pinned(&self) -> S3GetObject {
+        let request = S3GetObject::from(self);
+        match &self.etag {
+            Some(etag) => request.if_match(etag),
+            None => request,
+        }
+    }
+}
+
+impl From<&S3Object> for ManifestEntry {
+    fn from(object: &S3Object) -> Self {
+        Self {
+            location: object.address().location.clone(),
+            size: object.total_size(),
+            etag: object.etag().map(str::to_owned),
+            last_modified: object.last_modified(),
+            version_id: object.version_id().map(str::to_owned),
+        }
+    }
+}
+
+impl From<S3Object> for ManifestEntry {
+    fn from(object: S3Object) -> Self {
+        Self::from(&object)
+    }
+}
+
+impl From<&ManifestEntry> for S3GetObject {
+    fn from(entry: &ManifestEntry) -> Self {
+        Self::exact(Address::whole(entry.location.clone()))
+    }
+}
+
+impl From<ManifestEntry> for S3GetObject {
+    fn from(entry: ManifestEntry) -> Self {
+        Self::from(&entry)
+    }
+}
+
+/// What is written, and what is read of it.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    url: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    etag: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last_modified: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    version_id: Option<String>,
+}
+
+impl Serialize for ManifestEntry {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { location, size, etag, last_modified, version_id } = self.clone();
+        Written { url: location.url(), size, etag, last_modified: last_modified.map(rfc3339), version_id }
+            .serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for ManifestEntry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Written { url, size, etag, last_modified, version_id } = Written::deserialize(deserializer)?;
+        let address = Root::Urls.object(&url).map_err(|invalid| de::Error::custom(invalid.0))?;
+        let last_modified = last_modified.map(|text| {
+            let date = DateTime::parse_from_rfc3339(&text);
+            date.map(SystemTime::from)
+                .map_err(|_| de::Error::custom(format!("last_modified is {text:?}, which is no date")))
+        });
+        Ok(Self { location: address.location, size, etag, last_modified: last_modified.transpose()?, version_id })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<ManifestEntry, serde_json::Error> {
+        serde_json::from_str(json)
+    }
+
+    #[test]
+    fn what_is_not_known_is_left_out_and_what_else_is_there_is_not_read() {
+        let entry = read(r#"{"owner":{"name":[1]},"url":"s3://b/a b","key":"a b","exists":true}"#).unwrap();
+        assert_eq!(serde_json::to_string(&entry).unwrap(), r#"{"url":"s3://b/a b"}"#);
+        assert_eq!((entry.bucket(), entry.key(), entry.size(), entry.etag()), ("b", "a b", None, None));
+        assert_eq!(entry.pinned(), S3GetObject::from(&entry));
+    }
+
+    #[test]
+    fn a_wrong_field_is_named() {
+        for (json, problem) in [
+            (r#"{"key":"a"}"#, "missing field `url`"),
+            (r#"{"url":"a"}"#, "not an s3:// URL"),
+            (r#"{"url":"s3://b/"}"#, "a key is needed"),
+            (r#"{"url":"s3://b/a","size":-1}"#, "u64"),
+            (r#"{"url":"s3://b/a","last_modified":"yesterday"}"#, "last_modified is \"yesterday\""),
+        ] {
+            let error = read(json).unwrap_err().to_string();
+            assert!(error.contains(problem), "{json}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_pinned_request_is_for_the_etag_of_the_entry() {
+        let entry = read(r#"{"url":"s3://b/a","etag":"\"e\"","version_id":"v"}"#).unwrap();
+        assert_eq!(entry.pinned(), S3GetObject::from(&entry).if_match("\"e\""));
+        assert_ne!(entry.pinned(), S3GetObject::from(entry));
+    }
+}
