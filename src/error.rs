@@ -42,6 +42,9 @@ struct Inner {
     outcome_unknown: bool,
     /// By the operation's own timeout.
     timed_out: bool,
+    /// Of [`ErrorKind::Changed`].
+    expected_etag: Option<String>,
+    found_etag: Option<String>,
     reported: Reported,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
@@ -140,6 +143,8 @@ impl Error {
             retryable: false,
             outcome_unknown: false,
             timed_out: false,
+            expected_etag: None,
+            found_etag: None,
             reported: Reported::default(),
             source: None,
         }))
@@ -186,6 +191,13 @@ impl Error {
 
     pub(crate) fn with_outcome_unknown(mut self, unknown: bool) -> Self {
         self.0.outcome_unknown = unknown;
+        self
+    }
+
+    /// Of an object that is not the one that it should be.
+    pub(crate) fn with_etags(mut self, expected: Option<&str>, found: Option<String>) -> Self {
+        self.0.expected_etag = expected.map(str::to_owned);
+        self.0.found_etag = found;
         self
     }
 
@@ -291,6 +303,33 @@ impl Error {
         self.0.attempts
     }
 
+    /// Of an [`ErrorKind::Changed`] of an object that was read or copied: the ETag that it should have, in its quotes.
+    #[must_use]
+    pub fn expected_etag(&self) -> Option<&str> {
+        self.0.expected_etag.as_deref()
+    }
+
+    /// Of an [`ErrorKind::Changed`] of an object that was read or copied: the ETag that was there instead, in its quotes. S3's refusal
+    /// does not tell it, so it is asked for then; `None` when that fails, and when there was no object any more.
+    ///
+    /// ```
+    /// # async fn example(s3: s3flow::S3, etag: String) -> s3flow::Result<()> {
+    /// use s3flow::ErrorKind;
+    ///
+    /// match s3.get("model.bin").if_match(etag).await {
+    ///     Err(error) if error.kind() == ErrorKind::Changed => {
+    ///         println!("{:?} was replaced by {:?}", error.expected_etag(), error.found_etag());
+    ///     }
+    ///     object => println!("{} bytes", object?.size().unwrap_or(0)),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn found_etag(&self) -> Option<&str> {
+        self.0.found_etag.as_deref()
+    }
+
     /// What the operation took until then; `None` of one that failed before it began.
     #[must_use]
     pub fn report(&self) -> Option<Report> {
@@ -348,6 +387,9 @@ impl fmt::Display for Error {
         if inner.attempts > 1 {
             facts.push(format!("{} attempts", inner.attempts));
         }
+        if let (Some(expected), Some(found)) = (&inner.expected_etag, &inner.found_etag) {
+            facts.push(format!("ETag {found} in place of {expected}"));
+        }
         if let Some(index) = inner.index {
             facts.push(format!("input {index}"));
         }
@@ -373,6 +415,8 @@ impl fmt::Debug for Error {
             retryable,
             outcome_unknown,
             timed_out: _,
+            expected_etag,
+            found_etag,
             reported: _,
             source,
         } = &*self.0;
@@ -388,6 +432,8 @@ impl fmt::Debug for Error {
             .field("index", index)
             .field("retryable", retryable)
             .field("outcome_unknown", outcome_unknown)
+            .field("expected_etag", expected_etag)
+            .field("found_etag", found_etag)
             .field("source", source)
             .finish()
     }
@@ -429,6 +475,8 @@ mod tests {
         assert!(error.to_string().ends_with("; 2 attempts; input 7)"));
         let error = error.with_outcome_unknown(true).to_string();
         assert!(error.ends_with("; input 7; it may have been carried out)"), "{error}");
+        let changed = Error::new(ErrorKind::Changed, "changed").with_etags(Some("\"a\""), Some("\"b\"".into()));
+        assert_eq!(changed.with_index(1).to_string(), "changed (ETag \"b\" in place of \"a\"; input 1)");
         assert_eq!(Error::new(ErrorKind::Config, "no").to_string(), "no");
     }
 }

@@ -108,7 +108,13 @@ async fn copy(s3: &S3, index: usize, prepared: Prepared) -> Result<PutReceipt> {
         let options = source.read_options(s3.encryption())?;
         let source =
             CopySource { location: &from.location, if_match: options.if_match, customer_key: options.customer_key };
-        transfer::copy(engine, source, &to.location, &headers).await
+        match transfer::copy(engine, source, &to.location, &headers).await {
+            Err(error) if error.kind() == ErrorKind::Changed => {
+                let error = error.with_etags(source.if_match, None);
+                Err(transfer::with_found(engine, source.location, source.customer_key, error).await)
+            }
+            copied => copied,
+        }
     };
     s3.scope().check_open().map_err(|error| error.with_operation("copy", Some(to.location.url())))?;
     let copied = s3.change(Subject::object("copy", &to.location), copied).await;

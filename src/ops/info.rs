@@ -15,6 +15,7 @@ use crate::observe::Subject;
 use crate::request::S3GetObject;
 use crate::s3::S3;
 use crate::store::ObjectHead;
+use crate::transfer;
 
 /// One question for an object's info; await it. Made by [`S3::info`].
 ///
@@ -76,6 +77,11 @@ pub(super) async fn head(s3: &S3, object: &S3GetObject, address: &Address) -> Re
     let engine = s3.engine();
     let options = object.whole_options(s3.encryption());
     match engine.request(|store| store.head(&address.location, options)).await {
+        Ok(head) => transfer::check_asked(options.if_match, head.etag.as_deref()).map(|()| head),
+        Err(error) if error.kind() == ErrorKind::Changed => {
+            let error = error.with_etags(options.if_match, None);
+            Err(transfer::with_found(engine, &address.location, options.customer_key, error).await)
+        }
         Err(error) if error.is_not_found() => {
             // The answer to a HEAD has no body that tells a missing key from a missing bucket.
             let bucket = address.location.bucket();
@@ -86,7 +92,7 @@ pub(super) async fn head(s3: &S3, object: &S3GetObject, address: &Address) -> Re
                 .with_answer(error.status(), None, error.request_id().map(str::to_owned))
                 .with_attempts(error.attempts()))
         }
-        head => head,
+        Err(error) => Err(error),
     }
 }
 

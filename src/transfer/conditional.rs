@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::doubt::LOOK_LIMIT;
 use super::multipart::Assembly;
 use super::upload::{Outcome, Upload, create};
 use super::{Engine, Stopped, random, with_id};
 use crate::address::Location;
 use crate::blocking::joined;
+use crate::encryption::CustomerKey;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{MultipartUpload, ObjectHeaders, ReadOptions, Store, WriteCondition};
 
@@ -64,6 +66,41 @@ pub(super) async fn exists(engine: &Engine, upload: Upload<'_>) -> Result<bool> 
 
 pub(super) fn another_object() -> Error {
     Error::new(ErrorKind::Changed, "the object is another than the one that the condition names")
+}
+
+/// Whether an answer is of the object that was asked for: a server that ignores `If-Match` answers with any.
+pub(crate) fn check_asked(if_match: Option<&str>, etag: Option<&str>) -> Result<()> {
+    // As it is compared where a proxy makes ETags weak; a list, or any ETag, is for the server to judge.
+    let opaque = |etag: &'_ str| etag.trim_start_matches("W/").trim_matches('"').to_owned();
+    match (if_match, etag) {
+        (Some(asked), Some(found)) if asked != "*" && !asked.contains(',') && opaque(asked) != opaque(found) => {
+            Err(another_object().with_etags(if_match, Some(found.to_owned())))
+        }
+        (Some(_), None) => Err(Error::new(
+            ErrorKind::Unsupported,
+            "the server gives no ETag, and may have ignored the one that was asked for",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The error with the ETag that is there, of one that tells which should be: a refusal does not say it.
+pub(crate) async fn with_found(
+    engine: &Engine,
+    location: &Location,
+    customer_key: Option<&CustomerKey>,
+    error: Error,
+) -> Error {
+    let Some(expected) = error.expected_etag().filter(|_| error.found_etag().is_none()).map(str::to_owned) else {
+        return error;
+    };
+    let options = ReadOptions { customer_key, ..ReadOptions::default() };
+    let look = engine.request(|store| store.head(location, options));
+    let found = match tokio::time::timeout(LOOK_LIMIT, look).await {
+        Ok(Ok(head)) => head.etag.filter(|found| *found != expected),
+        Ok(Err(_)) | Err(_) => None,
+    };
+    error.with_etags(Some(&expected), found)
 }
 
 /// The ETag of the object that is there, if one is.

@@ -45,7 +45,7 @@ enum Found {
 }
 
 /// How long a look may take, with its retries: the attempts before it have been patient already.
-const LOOK_LIMIT: Duration = Duration::from_secs(5);
+pub(super) const LOOK_LIMIT: Duration = Duration::from_secs(5);
 /// Times in headers are whole seconds.
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -16,6 +16,7 @@ mod single;
 mod source;
 mod upload;
 
+pub(crate) use self::conditional::{check_asked, with_found};
 pub(crate) use self::copy::copy;
 pub(crate) use self::delete::delete_objects;
 pub(crate) use self::download::{Downloaded, Opened, Outlet, download, read};

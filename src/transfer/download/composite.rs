@@ -61,7 +61,7 @@ impl Wanted<'_> {
             match retry.attempt(attempt).await {
                 Ok(begun) => return Ok(begun),
                 Err(stopped) => {
-                    let failure = unless_changed(stopped.failure(retry)?, retry)?;
+                    let failure = unless_changed(stopped.failure(retry)?, head, retry)?;
                     retry.wait(failure).await?;
                 }
             }

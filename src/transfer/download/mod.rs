@@ -108,6 +108,7 @@ pub(crate) async fn download(
                 left -= 1;
                 tracing::warn!(url = location.url(), %error, "downloading anew");
             }
+            Err(error) => return Err(conditional::with_found(engine, location, options.customer_key, error).await),
             done => return done,
         }
     }
@@ -251,6 +252,7 @@ impl Wanted<'_> {
         options.checksum = options.range.is_none() && verification != Verification::Off;
         let answer = async {
             let incoming = engine.store.get(location, *options).await?;
+            conditional::check_asked(options.if_match, incoming.head.etag.as_deref())?;
             let window = first_window(options.range, &incoming.head)?;
             Ok((incoming, window))
         };
@@ -262,7 +264,7 @@ impl Wanted<'_> {
             }
             Err(Stopped::Remote(failure)) if failure.is_precondition_failed() => {
                 let attempts = retry.attempts();
-                let error = conditional::another_object();
+                let error = conditional::another_object().with_etags(options.if_match, None);
                 Err(error.with_attempts(attempts).with_source(failure.into_error(attempts)))
             }
             Err(stopped) => stopped.failure(retry).map(Err),
@@ -309,7 +311,7 @@ impl Wanted<'_> {
                 retry.progressed();
                 progress = pieces.expected();
             }
-            retry.wait(unless_changed(failure, retry)?).await?;
+            retry.wait(unless_changed(failure, head, retry)?).await?;
         }
     }
 
@@ -374,16 +376,17 @@ fn strong(etag: Option<&str>) -> bool {
 
 fn same_version(head: &ObjectHead, incoming: Incoming) -> Result<Incoming, Stopped> {
     if incoming.head.etag != head.etag || incoming.head.size != head.size {
-        return Err(Stopped::Local(changed()));
+        return Err(Stopped::Local(changed().with_etags(head.etag.as_deref(), incoming.head.etag)));
     }
     Ok(incoming)
 }
 
-/// The failure of a request for a version that is there.
-fn unless_changed(failure: Failure, retry: &Retry<'_>) -> Result<Failure> {
+/// The failure of a request for the version of `head`, if that is there.
+fn unless_changed(failure: Failure, head: &ObjectHead, retry: &Retry<'_>) -> Result<Failure> {
     if failure.is_precondition_failed() {
         let attempts = retry.attempts();
-        return Err(changed().with_attempts(attempts).with_source(failure.into_error(attempts)));
+        let error = changed().with_etags(head.etag.as_deref(), None);
+        return Err(error.with_attempts(attempts).with_source(failure.into_error(attempts)));
     }
     Ok(failure)
 }

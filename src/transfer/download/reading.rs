@@ -28,6 +28,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::limits::Held;
 use crate::retry::Retry;
 use crate::store::{Incoming, ObjectHead, ReadOptions};
+use crate::transfer::conditional::with_found;
 use crate::transfer::parts::{PART, Plan};
 use crate::transfer::{Engine, Stopped};
 
@@ -70,24 +71,31 @@ pub(crate) async fn read(
     outlet: Outlet,
 ) -> Result<Option<Verified>> {
     let wanted = Wanted { engine, location, options: ReadOptions { given_out: true, ..options } };
-    let (mut answered, mut retry) = wanted.answered().await?;
-    if let Some(composite) = answered.composite().cloned() {
-        let Answered { incoming: Incoming { head, body }, window, .. } = answered;
-        drop(body);
-        let mut retry_of_part = engine.retries.start();
-        if let Some(first) = wanted.begin_part(&head, 1, &mut retry_of_part).await? {
-            let reader = Reader::open(wanted, outlet, head, window);
-            return reader.by_numbers(&composite, first, retry_of_part).await.map(Some);
-        }
-        (answered, retry) = wanted.answered().await?;
+    match wanted.read(outlet).await {
+        Err(error) => Err(with_found(engine, location, options.customer_key, error).await),
+        done => done,
     }
-    let plan = answered.parts(options);
-    let Answered { incoming, window, check } = answered;
-    let reader = Reader::open(wanted, outlet, incoming.head.clone(), window);
-    reader.in_order(&check, plan, incoming, retry).await
 }
 
 impl<'a> Wanted<'a> {
+    async fn read(self, outlet: Outlet) -> Result<Option<Verified>> {
+        let (mut answered, mut retry) = self.answered().await?;
+        if let Some(composite) = answered.composite().cloned() {
+            let Answered { incoming: Incoming { head, body }, window, .. } = answered;
+            drop(body);
+            let mut retry_of_part = self.engine.retries.start();
+            if let Some(first) = self.begin_part(&head, 1, &mut retry_of_part).await? {
+                let reader = Reader::open(self, outlet, head, window);
+                return reader.by_numbers(&composite, first, retry_of_part).await.map(Some);
+            }
+            (answered, retry) = self.answered().await?;
+        }
+        let plan = answered.parts(self.options);
+        let Answered { incoming, window, check } = answered;
+        let reader = Reader::open(self, outlet, incoming.head.clone(), window);
+        reader.in_order(&check, plan, incoming, retry).await
+    }
+
     /// Asks for all of it, until there is an answer.
     async fn answered(self) -> Result<(Answered, Retry<'a>)> {
         let mut retry = self.engine.retries.start();
@@ -284,7 +292,7 @@ impl Resumed<'_> {
                 retry.progressed();
                 self.progress = *next;
             }
-            retry.wait(unless_changed(failure, retry)?).await?;
+            retry.wait(unless_changed(failure, head, retry)?).await?;
         }
         Ok(None)
     }
@@ -376,7 +384,7 @@ async fn fetch(
         match retry.attempt(wanted.rest(&head, start..end)).await {
             Ok(first) => break first,
             Err(stopped) => {
-                let failure = unless_changed(stopped.failure(&retry)?, &retry)?;
+                let failure = unless_changed(stopped.failure(&retry)?, &head, &retry)?;
                 retry.wait(failure).await?;
             }
         }
