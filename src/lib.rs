@@ -56,7 +56,7 @@ pub use crate::credentials::{CredentialProvider, Credentials};
 pub use crate::encryption::{CustomerKey, Encryption, KmsKey};
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::limits::{Limits, SlowedPrefix, Stats, Waiting};
-pub use crate::manifest::ManifestEntry;
+pub use crate::manifest::{Difference, EntryInput, ManifestEntry};
 pub use crate::object::{RangeInfo, S3Object};
 #[cfg(feature = "metrics")]
 pub use crate::observe::describe_metrics;
@@ -64,7 +64,7 @@ pub use crate::observe::{Progress, ProgressSnapshot, ProgressUpdates, Report, Re
 pub use crate::ops::{
     AbandonedUploads, AbortUpload, Copy, CopyInput, CopyMany, Delete, DeleteMany, Exists, FileInput, Get, GetInput,
     GetMany, GetReader, GetRecursive, GetStream, Info, InfoMany, ListCursor, ListPaths, ListRecursive, ManifestWriter,
-    ObjectReader, Open, PresignGet, PresignPut, Put, PutInput, PutMany, PutWriter, ReadManifest,
+    ObjectReader, Open, PresignGet, PresignPut, Put, PutInput, PutMany, PutWriter, ReadManifest, VerifyUnchanged,
 };
 pub use crate::presigned::PresignedRequest;
 pub use crate::receipt::{DeleteReceipt, PutOutcome, PutReceipt};
@@ -153,6 +153,7 @@ const _: () = {
     handle::<S3GetObject>();
     handle::<S3CopyObject>();
     handle::<ManifestEntry>();
+    handle::<Difference>();
     send::<S3PutObject>();
     send::<Copy>();
     send::<CopyMany>();
@@ -180,4 +181,5 @@ const _: () = {
     send::<Put>();
     send::<PutMany>();
     send::<PutWriter>();
+    send::<VerifyUnchanged>();
 };

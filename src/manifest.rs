@@ -6,6 +6,7 @@ use chrono::DateTime;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::address::{Address, Location, Root};
+use crate::error::{Error, ErrorKind, Result};
 use crate::object::{S3Object, rfc3339};
 use crate::request::S3GetObject;
 
@@ -80,27 +81,119 @@ impl ManifestEntry {
     }
 
     /// A request for the object with this entry's ETag: any other that is there by then is
-    /// [`ErrorKind::Changed`](crate::ErrorKind::Changed). Without an ETag, for whatever is there.
+    /// [`ErrorKind::Changed`](crate::ErrorKind::Changed).
     ///
     /// ```
     /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
-    /// use futures::TryStreamExt;
+    /// use futures::{StreamExt, TryStreamExt};
     /// use s3flow::ManifestEntry;
     ///
     /// let entries = s3.read_manifest::<ManifestEntry>("jobs/inputs.jsonl");
-    /// let mut objects = s3.get_from(entries.map_ok(|entry| entry.pinned()));
+    /// let mut objects = s3.get_from(entries.map(|entry| entry?.pinned()));
     /// while let Some(object) = objects.try_next().await? {
     ///     println!("{}", object.url());
     /// }
     /// # Ok(())
     /// # }
     /// ```
-    pub fn pinned(&self) -> S3GetObject {
-        let request = S3GetObject::from(self);
-        match &self.etag {
-            Some(etag) => request.if_match(etag),
-            None => request,
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) when there is no ETag, or one that is weak and stands for no bytes.
+    pub fn pinned(&self) -> Result<S3GetObject> {
+        let pinned = S3GetObject::from(self).pinned(self.etag());
+        pinned.map_err(|error| error.with_operation("pinned", Some(self.url())))
+    }
+
+    pub(crate) fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// Whether `now` is what this was: as their ETags and sizes have it, and without ETags their dates, as far as both are known.
+    pub(crate) fn is_still(&self, now: &Self) -> bool {
+        fn same<T: PartialEq>(one: &Option<T>, other: &Option<T>) -> bool {
+            one.is_none() || other.is_none() || one == other
         }
+        let without_etags = self.etag.is_none() || now.etag.is_none();
+        same(&self.etag, &now.etag)
+            && same(&self.size, &now.size)
+            && (!without_etags || same(&self.last_modified, &now.last_modified))
+    }
+}
+
+/// An item of a stream of entries: what can be made into a [`ManifestEntry`], or a `Result` of it.
+pub trait EntryInput: Send + 'static {
+    /// The entry, or the error that takes its place.
+    ///
+    /// # Errors
+    ///
+    /// The item's own.
+    fn into_entry(self) -> Result<ManifestEntry>;
+}
+
+impl<T: Into<ManifestEntry> + Send + 'static> EntryInput for T {
+    fn into_entry(self) -> Result<ManifestEntry> {
+        Ok(self.into())
+    }
+}
+
+impl<T: Into<ManifestEntry> + Send + 'static> EntryInput for Result<T> {
+    fn into_entry(self) -> Result<ManifestEntry> {
+        self.map(Into::into)
+    }
+}
+
+/// What is other than it was listed: an item of [`VerifyUnchanged`](crate::VerifyUnchanged).
+///
+/// With serde it is a map with a `difference`, which is `changed`, `removed` or `added`, and with the entries `earlier` and `now`, of
+/// which there is one or both.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "difference", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Difference {
+    /// Another object is there under the same key.
+    Changed {
+        /// As it was listed.
+        earlier: ManifestEntry,
+        /// As it is.
+        now: ManifestEntry,
+    },
+    /// There is no object any more.
+    Removed {
+        /// As it was listed.
+        earlier: ManifestEntry,
+    },
+    /// There was no object.
+    Added {
+        /// As it is.
+        now: ManifestEntry,
+    },
+}
+
+impl Difference {
+    /// The full location of the object, `s3://bucket/key`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let (Self::Changed { now: entry, .. } | Self::Removed { earlier: entry } | Self::Added { now: entry }) = self;
+        entry.url()
+    }
+
+    /// The same as an error, for who expects none.
+    pub(crate) fn into_error(self) -> Error {
+        let url = self.url();
+        let error = |message: &str| Error::new(ErrorKind::Changed, message);
+        let error = match self {
+            Self::Changed { earlier, now } => {
+                error("the object was replaced since it was listed").with_etags(earlier.etag(), now.etag)
+            }
+            Self::Removed { earlier } => {
+                error("the object was removed since it was listed").with_etags(earlier.etag(), None)
+            }
+            Self::Added { now } => {
+                error("the object was not there when the others were listed").with_etags(None, now.etag)
+            }
+        };
+        error.with_operation("verify_unchanged", Some(url))
     }
 }
 
@@ -149,7 +242,7 @@ struct Written {
 }
 
 impl Serialize for ManifestEntry {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let Self { location, size, etag, last_modified, version_id } = self.clone();
         Written { url: location.url(), size, etag, last_modified: last_modified.map(rfc3339), version_id }
             .serialize(serializer)
@@ -157,7 +250,7 @@ impl Serialize for ManifestEntry {
 }
 
 impl<'de> Deserialize<'de> for ManifestEntry {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let Written { url, size, etag, last_modified, version_id } = Written::deserialize(deserializer)?;
         let address = Root::Urls.object(&url).map_err(|invalid| de::Error::custom(invalid.0))?;
         let last_modified = last_modified.map(|text| {
@@ -173,7 +266,7 @@ impl<'de> Deserialize<'de> for ManifestEntry {
 mod tests {
     use super::*;
 
-    fn read(json: &str) -> Result<ManifestEntry, serde_json::Error> {
+    fn read(json: &str) -> std::result::Result<ManifestEntry, serde_json::Error> {
         serde_json::from_str(json)
     }
 
@@ -182,7 +275,8 @@ mod tests {
         let entry = read(r#"{"owner":{"name":[1]},"url":"s3://b/a b","key":"a b","exists":true}"#).unwrap();
         assert_eq!(serde_json::to_string(&entry).unwrap(), r#"{"url":"s3://b/a b"}"#);
         assert_eq!((entry.bucket(), entry.key(), entry.size(), entry.etag()), ("b", "a b", None, None));
-        assert_eq!(entry.pinned(), S3GetObject::from(&entry));
+        let error = entry.pinned().unwrap_err();
+        assert_eq!((error.kind(), error.url()), (ErrorKind::Unsupported, Some("s3://b/a b")));
     }
 
     #[test]
@@ -202,7 +296,8 @@ mod tests {
     #[test]
     fn a_pinned_request_is_for_the_etag_of_the_entry() {
         let entry = read(r#"{"url":"s3://b/a","etag":"\"e\"","version_id":"v"}"#).unwrap();
-        assert_eq!(entry.pinned(), S3GetObject::from(&entry).if_match("\"e\""));
-        assert_ne!(entry.pinned(), S3GetObject::from(entry));
+        assert_eq!(entry.pinned().unwrap(), S3GetObject::from(&entry).if_match("\"e\""));
+        let weak = read(r#"{"url":"s3://b/a","etag":"W/\"e\""}"#).unwrap();
+        assert_eq!(weak.pinned().unwrap_err().kind(), ErrorKind::Unsupported);
     }
 }

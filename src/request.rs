@@ -83,6 +83,15 @@ impl S3GetObject {
         self
     }
 
+    /// Only the object that a listing showed with this ETag.
+    pub(crate) fn pinned(self, etag: Option<&str>) -> Result<Self> {
+        match etag {
+            // Of a weak one, bytes are not told apart, and it matches nothing.
+            Some(etag) if !etag.starts_with("W/") => Ok(self.if_match(etag)),
+            _ => Err(Error::new(ErrorKind::Unsupported, "there is no strong ETag of the object to pin it by")),
+        }
+    }
+
     /// The key that the object was stored with, when its encryption is [`Encryption::Customer`]; in place of the scope's.
     pub fn customer_key(mut self, key: CustomerKey) -> Self {
         self.customer_key = Some(key);

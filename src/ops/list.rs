@@ -10,8 +10,11 @@ use futures::{Stream, StreamExt as _};
 use super::Operation;
 use super::listing::{Begin, ListCursor, Listings, Mode, Rest, in_byte_order, located};
 use super::many::{collect, numbered};
+use super::unchanged::VerifyUnchanged;
+use crate::address::{Directory, InvalidAddress};
 use crate::config::checked_concurrency;
 use crate::error::{Error, ErrorKind, Result};
+use crate::manifest::{EntryInput, ManifestEntry};
 use crate::object::S3Object;
 use crate::observe::{Progress, Running};
 use crate::s3::S3;
@@ -190,6 +193,60 @@ impl ListRecursive {
     pub fn resume(mut self, cursor: ListCursor) -> Self {
         self.0.begin = Begin::Cursor(cursor);
         self
+    }
+
+    /// Compares what was listed earlier with what is there now: a stream of the differences, or awaited, an error of the first one.
+    ///
+    /// This listing must be made as the earlier one was, with the same prefixes in the same order and the same
+    /// [`start_after`](Self::start_after), and what was listed must be in byte order for each prefix, as it is when the earlier listing was
+    /// awaited or [ordered](Self::ordered).
+    ///
+    /// ```
+    /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
+    /// let listed = s3.list_recursive(["2026"]).await?;
+    /// // Hours of work with what was listed.
+    /// s3.list_recursive(["2026"]).verify_unchanged(&listed).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn verify_unchanged<I>(self, earlier: I) -> VerifyUnchanged
+    where
+        I: IntoIterator,
+        I::Item: Into<ManifestEntry>,
+    {
+        let earlier: Vec<ManifestEntry> = earlier.into_iter().map(Into::into).collect();
+        self.verify_unchanged_from(futures::stream::iter(earlier))
+    }
+
+    /// As [`verify_unchanged`](Self::verify_unchanged), with a stream of what was listed, such as a manifest of it, which may have any
+    /// length. An error of the input is the last item.
+    ///
+    /// ```
+    /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
+    /// use futures::TryStreamExt;
+    /// use s3flow::ManifestEntry;
+    ///
+    /// let earlier = s3.read_manifest::<ManifestEntry>("jobs/inputs.jsonl");
+    /// let mut differences = s3.list_recursive(["2026"]).verify_unchanged_from(earlier);
+    /// while let Some(difference) = differences.try_next().await? {
+    ///     println!("{difference:?}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn verify_unchanged_from<I>(self, earlier: I) -> VerifyUnchanged
+    where
+        I: Stream + Send + 'static,
+        I::Item: EntryInput,
+    {
+        VerifyUnchanged::new(self.ordered(true), earlier.map(EntryInput::into_entry).boxed())
+    }
+
+    /// The prefixes as directories, in their order.
+    pub(super) fn directories(&self) -> Result<Vec<Directory>> {
+        let directories = self.0.prefixes.iter().map(|prefix| self.0.s3.root().directory(prefix));
+        let directories: std::result::Result<_, InvalidAddress> = directories.collect();
+        directories.map_err(|invalid| Error::new(ErrorKind::InvalidUrl, invalid.0))
     }
 
     /// Where this listing is: all that has not been taken from the stream. A prefix that ended with an error is left from there on, so

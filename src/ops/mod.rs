@@ -20,6 +20,7 @@ mod put;
 mod recursive;
 mod stream;
 mod turns;
+mod unchanged;
 mod writer;
 
 pub use self::abandoned::{AbandonedUploads, AbortUpload};
@@ -39,6 +40,7 @@ pub use self::presign::{PresignGet, PresignPut};
 pub use self::put::{FileInput, Put, PutInput, PutMany};
 pub use self::recursive::GetRecursive;
 pub use self::stream::{GetReader, GetStream};
+pub use self::unchanged::VerifyUnchanged;
 pub use self::writer::PutWriter;
 
 /// The future that an operation becomes when it is awaited.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use futures::{Stream, StreamExt as _};
 
 use super::Operation;
 use super::get::{Settings, get, still_open};
@@ -48,6 +48,7 @@ pub struct GetRecursive {
     s3: S3,
     many: Many<(usize, String), S3Object>,
     settings: Settings,
+    pinned: bool,
 }
 
 impl GetRecursive {
@@ -68,12 +69,41 @@ impl GetRecursive {
 
     fn of(s3: S3, prefixes: impl Stream<Item = Result<(usize, String)>> + Send + 'static) -> Self {
         let settings = Settings { return_missing: false, return_info: false };
-        Self { s3, many: Many::new(prefixes, None), settings }
+        Self { s3, many: Many::new(prefixes, None), settings, pinned: false }
     }
 
     /// Whether content type, metadata, encryption and range come with each object. Default: false.
     pub fn return_info(mut self, return_info: bool) -> Self {
         self.settings.return_info = return_info;
+        self
+    }
+
+    /// Fetches each object as it was listed, by its ETag (`If-Match`): what comes is what the prefixes held, if nothing was added
+    /// or removed meanwhile, which [`verify_unchanged`](super::ListRecursive::verify_unchanged) shows. Without it, an object that is
+    /// replaced between its listing and its download comes as it is then.
+    ///
+    /// One that was replaced is [`Changed`](ErrorKind::Changed), with [`expected_etag`](Error::expected_etag) and
+    /// [`found_etag`](Error::found_etag); one that was removed [`NotFound`](ErrorKind::NotFound). Where the listing gives no ETag, or a weak
+    /// one, [`Unsupported`](ErrorKind::Unsupported). A server that ignores `If-Match` is found out by the ETag of its answer.
+    ///
+    /// ```
+    /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
+    /// use futures::StreamExt;
+    /// use s3flow::ErrorKind;
+    ///
+    /// let mut objects = s3.get_recursive(["2026"]).pinned();
+    /// while let Some(outcome) = objects.next().await {
+    ///     match outcome {
+    ///         Ok(object) => println!("{} at {:?}", object.url(), object.path()),
+    ///         Err(error) if error.kind() == ErrorKind::Changed => println!("listed and gone: {error}"),
+    ///         Err(error) => return Err(error),
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn pinned(mut self) -> Self {
+        self.pinned = true;
         self
     }
 
@@ -98,17 +128,30 @@ impl Stream for GetRecursive {
     type Item = Result<S3Object>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Self { s3, many, settings } = self.get_mut();
+        let Self { s3, many, settings, pinned } = self.get_mut();
         let next = many.poll_by(cx, s3.counters(), s3.concurrency(), |prefixes, concurrency, ordered| {
             let mode = Mode::RecursiveWithNamesake;
             let objects = Listings::new(s3.clone(), mode, prefixes, Begin::Beginning, concurrency, ordered);
-            let inputs = objects.map_ok(|object| (object.index(), S3GetObject::from(object))).boxed();
+            let pinned = *pinned;
+            let inputs = objects.map(move |object| request(&object?, pinned)).boxed();
             let (of_operation, settings) = (s3.clone(), *settings);
             fan_out(s3.counters(), inputs, concurrency, ordered, move |index, object| {
                 get(of_operation.another_object(), index, object, settings)
             })
         });
         next.map(|next| next.map(|outcome| outcome.and_then(|object| still_open(s3, object))))
+    }
+}
+
+/// For an object that was listed.
+fn request(object: &S3Object, pinned: bool) -> Result<(usize, S3GetObject)> {
+    let request = S3GetObject::from(object);
+    let request = if pinned { request.pinned(object.etag()) } else { Ok(request) };
+    match request {
+        Ok(request) => Ok((object.index(), request)),
+        Err(error) => {
+            Err(error.with_operation("get_recursive", Some(object.url().to_owned())).with_index(object.index()))
+        }
     }
 }
 
@@ -123,6 +166,10 @@ impl IntoFuture for GetRecursive {
 
 impl fmt::Debug for GetRecursive {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GetRecursive").field("s3", &self.s3).field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("GetRecursive")
+            .field("s3", &self.s3)
+            .field("settings", &self.settings)
+            .field("pinned", &self.pinned)
+            .finish_non_exhaustive()
     }
 }

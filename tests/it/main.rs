@@ -66,6 +66,7 @@ mod scopes;
 mod secrets;
 mod server;
 mod single_flight;
+mod snapshots;
 mod soak;
 mod spans;
 mod streams;

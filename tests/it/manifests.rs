@@ -327,9 +327,9 @@ async fn a_serialised_listing_is_a_manifest_too() {
     manifest.finish().await.unwrap();
     let entries = fixture.s3.read_manifest::<ManifestEntry>("m").await.unwrap();
     assert_eq!(entries, listed.iter().map(ManifestEntry::from).collect::<Vec<_>>());
-    let copies = fixture.s3.read_manifest::<ManifestEntry>("m").map_ok(|entry| {
-        let destination = format!("copy/{}", entry.key());
-        (entry.pinned(), destination)
+    let copies = fixture.s3.read_manifest::<ManifestEntry>("m").map(|entry| {
+        let entry = entry?;
+        Ok::<_, Error>((entry.pinned()?, format!("copy/{}", entry.key())))
     });
     fixture.s3.copy_from(copies).await.unwrap();
     assert_eq!(fixture.s3.list_recursive(["copy"]).await.unwrap().len(), 3);

@@ -1,6 +1,6 @@
 //! Jobs and outcomes as JSON lines.
 
-use futures::TryStreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use s3flow::{ErrorKind, ManifestEntry, PutOutcome, S3CopyObject, S3GetObject};
 use serde_json::{Value, json};
 
@@ -26,7 +26,7 @@ pub(crate) async fn what_is_listed_is_written_down_and_fetched_copied_and_delete
 
     let entries = s3.read_manifest::<ManifestEntry>("jobs/inputs.jsonl").await.unwrap();
     assert_eq!(entries, listed.iter().map(ManifestEntry::from).collect::<Vec<_>>());
-    let pinned = s3.read_manifest::<ManifestEntry>("jobs/inputs.jsonl").map_ok(|entry| entry.pinned());
+    let pinned = s3.read_manifest::<ManifestEntry>("jobs/inputs.jsonl").map(|entry| entry?.pinned());
     let fetched = s3.get_from(pinned).await.unwrap();
     assert_eq!(fetched.len(), keys.len());
     for object in fetched {
@@ -45,7 +45,7 @@ pub(crate) async fn what_is_listed_is_written_down_and_fetched_copied_and_delete
 
     // An object that was replaced since is none that was listed.
     s3.put("in/a", "another").await.unwrap();
-    let pinned = s3.read_manifest::<ManifestEntry>("jobs/inputs.jsonl").map_ok(|entry| entry.pinned());
+    let pinned = s3.read_manifest::<ManifestEntry>("jobs/inputs.jsonl").map(|entry| entry?.pinned());
     let outcomes = s3.get_from(pinned).ordered(true);
     assert_eq!(outcomes.await.unwrap_err().kind(), ErrorKind::Changed);
     let error = s3.read_manifest::<Value>("jobs/missing.jsonl").await.unwrap_err();

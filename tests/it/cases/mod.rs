@@ -8,6 +8,7 @@ pub(crate) mod deletes;
 pub(crate) mod lists;
 pub(crate) mod manifests;
 pub(crate) mod objects;
+pub(crate) mod snapshots;
 pub(crate) mod uploads;
 
 /// Where a case works.
@@ -61,6 +62,9 @@ macro_rules! every_case {
             manifests::what_is_listed_is_written_down_and_fetched_copied_and_deleted,
             manifests::of_several_that_write_an_outcome_exactly_one_wins,
             manifests::a_manifest_of_several_parts_is_read_line_by_line,
+            snapshots::a_pinned_get_gives_what_was_listed_or_says_what_is_there,
+            snapshots::who_asks_for_an_etag_hears_which_one_is_there,
+            snapshots::what_is_other_than_it_was_listed_is_found,
             deletes::what_is_deleted_is_gone_and_missing_keys_are_no_error,
             deletes::thousands_are_deleted_as_they_are_listed,
             deletes::every_key_is_deleted_under_exactly_its_name,
