@@ -108,7 +108,7 @@ async fn a_line_of_100_mib_is_refused_at_8_and_the_download_ends() {
     let error = lines.try_next().await.unwrap_err();
     assert_eq!(
         (error.kind(), error.to_string().as_str()),
-        (ErrorKind::InvalidObject, "read_manifest s3://bucket/m: line 2 is longer than 8388608 bytes")
+        (ErrorKind::InvalidObject, "read_manifest s3://bucket/m: line 2 is longer than 8 MiB")
     );
     assert!(lines.next().await.is_none());
     // While the stream is still held.
@@ -243,7 +243,7 @@ async fn a_line_that_cannot_be_written_leaves_the_manifest_as_it_was() {
     let error = manifest.write(&"x".repeat(8 * MIB)).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "write_manifest s3://bucket/dir/m: the line has 8388610 bytes; a line has up to 8388608"
+        "write_manifest s3://bucket/dir/m: the line has 8388610 bytes; a line has up to 8 MiB"
     );
     manifest.write(&"x".repeat(8 * MIB - 2)).await.unwrap();
     manifest.finish().await.unwrap();
@@ -351,4 +351,85 @@ async fn a_copy_of_a_manifest_has_an_outcome_for_each_line() {
     assert_eq!(&fixture.server.object("bucket", "c1").unwrap()[..], b"k1");
     let receipts = fixture.s3.copy_many(inputs.into_iter().step_by(2)).await.unwrap();
     assert_eq!(receipts.len(), 2);
+}
+
+/// A line of 64 bytes with its number.
+fn numbered_line(number: u64) -> String {
+    format!("{{\"url\":\"s3://bucket/some/prefix/{number:012}\",\"size\":{:09}}}\n", 100_000_000 + number)
+}
+
+/// A manifest of so many lines that no server has to hold: what is asked for is made. Gives the endpoint.
+#[cfg(target_os = "linux")]
+async fn endless_manifest(lines: u64) -> String {
+    use axum::http::{HeaderMap, StatusCode, header};
+    use axum::response::IntoResponse as _;
+
+    let width = numbered_line(0).len() as u64;
+    let length = lines * width;
+    let answer = move |headers: HeaderMap| async move {
+        let range = headers.get(header::RANGE).and_then(|range| {
+            let (start, end) = range.to_str().ok()?.strip_prefix("bytes=")?.split_once('-')?;
+            Some(start.parse().ok()?..end.parse::<u64>().map_or(length, |last| last + 1))
+        });
+        let status = if range.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
+        let whole: std::ops::Range<u64> = range.unwrap_or(0..length);
+        let content_range = format!("bytes {}-{}/{length}", whole.start, whole.end - 1);
+        let headers = [
+            (header::ETAG, "\"made\"".to_owned()),
+            (header::CONTENT_LENGTH, (whole.end - whole.start).to_string()),
+            (header::CONTENT_RANGE, content_range),
+        ];
+        let pieces = futures::stream::unfold(whole.start, move |at| async move {
+            let first = at / width;
+            let last = (first + 1000).min(whole.end.div_ceil(width));
+            let text: String = (first..last).map(numbered_line).collect();
+            let piece = &text[(at - first * width) as usize..text.len().min((whole.end - first * width) as usize)];
+            (at < whole.end).then(|| (Ok::<_, Error>(piece.to_owned()), at + piece.len() as u64))
+        });
+        let last = if status == StatusCode::OK { 2 } else { 3 };
+        let headers = axum::response::AppendHeaders(headers.into_iter().take(last).collect::<Vec<_>>());
+        (status, headers, axum::body::Body::from_stream(pieces)).into_response()
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(answer)).await });
+    endpoint
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "half a minute; prints lines in a second"]
+async fn ten_million_lines_are_read_with_flat_memory() {
+    const LINES: u64 = 10_000_000;
+    let resident = || {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+    };
+    let endpoint = endless_manifest(LINES).await;
+    let client = s3flow::Client::builder().endpoint(endpoint).credentials(s3flow::Credentials::new("key", "secret"));
+    let s3 = client.use_proxy(false).build().unwrap().s3().s3root("s3://bucket").build().unwrap();
+    // What every process needs once.
+    let mut entries = s3.read_manifest::<ManifestEntry>("m");
+    for _ in 0..1_000_000 {
+        entries.try_next().await.unwrap().unwrap();
+    }
+    drop(entries);
+    let (before, mut most, mut number) = (resident(), 0, 0);
+    let begun = std::time::Instant::now();
+    let mut entries = s3.read_manifest::<ManifestEntry>("m");
+    while let Some(entry) = entries.try_next().await.unwrap() {
+        assert_eq!(entry.size(), Some(100_000_000 + number));
+        number += 1;
+        if number % 100_000 == 0 {
+            most = most.max(resident());
+        }
+    }
+    let elapsed = begun.elapsed();
+    assert_eq!(number, LINES);
+    eprintln!(
+        "{LINES} lines in {elapsed:.1?}: {:.0} lines in a second; {before} MiB resident before, {most} at most",
+        LINES as f64 / elapsed.as_secs_f64()
+    );
+    assert!(most < before + 80, "{before} MiB before, {most} MiB at most");
 }

@@ -18,7 +18,7 @@ const PAGE: &str = include_str!("../../docs/troubleshooting.md");
 const HOLE: &str = "…";
 
 /// Literals with words that nobody meets as an error or a warning.
-const NO_MESSAGES: [&str; 14] = [
+const NO_MESSAGES: [&str; 15] = [
     // Documents, headers and signatures.
     "<Delete xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">",
     "<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">",
@@ -35,6 +35,7 @@ const NO_MESSAGES: [&str; 14] = [
     "a document that is not an error",
     "PutValue(… bytes)",
     "… of the parts",
+    " at line ",
 ];
 
 /// Calls whose texts are for programmers, for collectors, or for a log that is on only while somebody looks for something.

@@ -7,5 +7,5 @@ mod write;
 pub use self::read::ReadManifest;
 pub use self::write::ManifestWriter;
 
-/// The longest line, in bytes.
+/// The longest line, in bytes: 8 MiB.
 const MAX_LINE: usize = 8 * 1024 * 1024;

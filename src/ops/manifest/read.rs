@@ -9,7 +9,6 @@ use bytes::Bytes;
 use futures::{Stream, TryStreamExt as _};
 use serde::de::DeserializeOwned;
 
-use super::MAX_LINE;
 use super::lines::{Lines, TooLong};
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::S3Object;
@@ -35,7 +34,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// [`ManifestEntry`](crate::ManifestEntry) leaves it out, the requests refuse it.
 ///
 /// The bytes are read as a [`GetStream`] reads them: resumed, pinned to one version, compared with the object's checksum. In memory
-/// are what that reads ahead, up to 32 MiB, and one line.
+/// are what that reads ahead, up to 40 MiB, and one line.
 ///
 /// # Errors
 ///
@@ -134,7 +133,7 @@ impl<T> ReadManifest<T> {
             match line {
                 Ok(Some(line)) => return Poll::Ready(Some(Ok(line))),
                 Err(TooLong) => {
-                    let problem = format!("line {} is longer than {MAX_LINE} bytes", self.lines.number());
+                    let problem = format!("line {} is longer than 8 MiB", self.lines.number());
                     return Poll::Ready(Some(Err(self.invalid(problem))));
                 }
                 Ok(None) => {}

@@ -80,10 +80,9 @@ impl ManifestWriter {
         let length = gathered.len() - start;
         let problem = match written {
             Err(error) => Error::new(ErrorKind::InvalidObject, "the line cannot be serialised").with_source(error),
-            Ok(()) if length > MAX_LINE => Error::new(
-                ErrorKind::InvalidObject,
-                format!("the line has {length} bytes; a line has up to {MAX_LINE}"),
-            ),
+            Ok(()) if length > MAX_LINE => {
+                Error::new(ErrorKind::InvalidObject, format!("the line has {length} bytes; a line has up to 8 MiB"))
+            }
             Ok(()) => {
                 // JSON that was made elsewhere may have them between its tokens; strings have none.
                 let (mut rest, feed) = (&mut gathered[start..], b'\n');
