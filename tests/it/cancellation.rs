@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, Either, select};
-use futures::{FutureExt as _, StreamExt as _};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use s3flow::testing::S3Server;
 use s3flow::{PutValue, S3, S3GetObject};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
@@ -60,6 +60,13 @@ const CASES: &[Case] = cases! {
     put_many: |s3| s3.put_many((0..10).map(|n| (format!("new/{n}"), "text"))).concurrency(3).await.unwrap();
     copy_small: |s3| s3.copy("small", "new").await.unwrap();
     copy_in_parts: |s3| s3.copy("huge", "new").await.unwrap();
+    copy_from: |s3| {
+        let copies = s3.list_recursive(["d"]).map_ok(|object| {
+            let destination = format!("copies/{}", object.key());
+            (object, destination)
+        });
+        s3.copy_from(copies).concurrency(3).await.unwrap()
+    };
     delete: |s3| s3.delete("d/0").await.unwrap();
     delete_many: |s3| s3.delete_many((0..10).map(|n| format!("d/{n}"))).await.unwrap();
     abandoned_uploads: |s3| s3.abandoned_uploads([""], Duration::ZERO).abort(true).await.unwrap();
@@ -68,6 +75,19 @@ const CASES: &[Case] = cases! {
     exists: |s3| s3.exists("nothing").await.unwrap();
     list_paths: |s3| s3.list_paths([""]).await.unwrap();
     list_recursive: |s3| s3.list_recursive([""]).await.unwrap();
+    get_pinned: |s3| s3.get_recursive(["d", "large"]).pinned().await.unwrap();
+    verify_unchanged: |s3| {
+        let listed = s3.list_recursive([""]).await.unwrap();
+        s3.list_recursive([""]).verify_unchanged(listed).await.unwrap()
+    };
+    manifest: |s3| {
+        let mut manifest = s3.write_manifest("manifest").overwrite(false);
+        for line in [1, 2] {
+            manifest.write(&line).await.unwrap();
+        }
+        manifest.finish().await.unwrap();
+        s3.read_manifest::<u64>("manifest").await.unwrap()
+    };
     close: |s3| {
         s3.get("small").await.unwrap();
         s3.close().await.unwrap()
@@ -147,6 +167,7 @@ impl Bench {
             let whole = match key.as_str() {
                 "large" => object == self.large,
                 "huge" => object == self.huge,
+                "manifest" => object == "1\n2\n",
                 "new" => object == "text" || object == self.large || object == self.huge,
                 _ => object == "text",
             };
@@ -273,6 +294,7 @@ dropped_everywhere! {
     put_many
     copy_small
     copy_in_parts
+    copy_from
     delete
     delete_many
     abandoned_uploads
@@ -281,5 +303,8 @@ dropped_everywhere! {
     exists
     list_paths
     list_recursive
+    get_pinned
+    verify_unchanged
+    manifest
     close
 }

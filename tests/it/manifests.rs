@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use s3flow::testing::{Fault, Operation};
 use s3flow::{Error, ErrorKind, ManifestEntry, PutOutcome, ReadManifest, S3CopyObject, S3GetObject};
 use serde::{Deserialize, Serialize};
@@ -249,6 +249,32 @@ async fn a_line_that_cannot_be_written_leaves_the_manifest_as_it_was() {
     manifest.finish().await.unwrap();
     let lines = fixture.s3.read_manifest::<Value>("dir/m").await.unwrap();
     assert_eq!((lines.len(), &lines[0]), (2, &json!({"n": 1})));
+}
+
+#[tokio::test]
+async fn a_write_that_is_dropped_has_written_nothing() {
+    let fixture = Fixture::new().await;
+    let mut manifest = fixture.s3.write_manifest("m");
+    let (line, mut written, mut dropped) = ("x".repeat(100_000), Vec::new(), 0);
+    let attempts = async {
+        for number in 0.. {
+            match manifest.write(&(number, &line)).now_or_never() {
+                Some(done) => written.push(done.map(|()| number).unwrap()),
+                None => {
+                    dropped += 1;
+                    tokio::task::yield_now().await;
+                }
+            }
+            if written.len() > 200 && dropped > 10 {
+                break;
+            }
+        }
+    };
+    in_time("writes are taken and dropped", attempts).await;
+    manifest.finish().await.unwrap();
+    let lines = fixture.s3.read_manifest::<(u64, String)>("m").await.unwrap();
+    assert!(lines.iter().map(|(number, _)| number).eq(&written));
+    assert!(lines.iter().all(|(_, read)| *read == line));
 }
 
 #[tokio::test]

@@ -162,16 +162,16 @@ async fn any_two_states_of_a_bucket_differ_by_what_was_done_between_them() {
             match draw(5) {
                 0 => {
                     s3.put(&key, "after").await.unwrap();
-                    expected.extend(is_listed.then(|| ("changed", key)));
+                    expected.extend(is_listed.then_some(("changed", key)));
                 }
                 1 => {
                     s3.delete(&key).await.unwrap();
-                    expected.extend(is_listed.then(|| ("removed", key)));
+                    expected.extend(is_listed.then_some(("removed", key)));
                 }
                 2 => {
                     let key = format!("{key}+");
                     s3.put(&key, "new").await.unwrap();
-                    expected.extend(is_listed.then(|| ("added", key)));
+                    expected.extend(is_listed.then_some(("added", key)));
                 }
                 _ => {}
             }
