@@ -76,7 +76,8 @@ pub enum ErrorKind {
     Timeout,
     /// The server could not be reached, or connections to it broke, on every attempt.
     Network,
-    /// The object is not that of `if_match`, or was replaced while it was read; or a file changed while it was uploaded.
+    /// The object is not that of `if_match`, or was replaced while it was read, or since it was listed; or a file changed while it was
+    /// uploaded. Of an object, [`Error::expected_etag`] and [`Error::found_etag`] tell which it was and is.
     Changed,
     /// Bytes are not those that were sent or stored: their checksum is another.
     Integrity,
@@ -303,14 +304,14 @@ impl Error {
         self.0.attempts
     }
 
-    /// Of an [`ErrorKind::Changed`] of an object that was read or copied: the ETag that it should have, in its quotes.
+    /// Of an [`ErrorKind::Changed`] of an object: the ETag that it should have, in its quotes.
     #[must_use]
     pub fn expected_etag(&self) -> Option<&str> {
         self.0.expected_etag.as_deref()
     }
 
-    /// Of an [`ErrorKind::Changed`] of an object that was read or copied: the ETag that was there instead, in its quotes. S3's refusal
-    /// does not tell it, so it is asked for then; `None` when that fails, and when there was no object any more.
+    /// Of an [`ErrorKind::Changed`] of an object: the ETag that was there instead, in its quotes. S3's refusal does not tell it, so it
+    /// is asked for then; `None` when that fails, and when there was no object any more.
     ///
     /// ```
     /// # async fn example(s3: s3flow::S3, etag: String) -> s3flow::Result<()> {

@@ -25,7 +25,8 @@ use crate::request::S3GetObject;
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 ///
-/// Other fields are left out when it is read, so that a line may say more, and a serialised [`S3Object`] is one too.
+/// Other fields are left out when it is read, so that a line may say more, and a serialised [`S3Object`] is one too. An ETag without
+/// quotes, as inventories have it, is given them.
 ///
 /// It becomes an [`S3GetObject`] of whatever is there now; [`pinned`](Self::pinned) makes one of the object that was listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -249,6 +250,11 @@ impl Serialize for ManifestEntry {
     }
 }
 
+/// Inventories have ETags without their quotes.
+fn quoted(etag: String) -> String {
+    if etag.ends_with('"') { etag } else { format!("\"{etag}\"") }
+}
+
 impl<'de> Deserialize<'de> for ManifestEntry {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let Written { url, size, etag, last_modified, version_id } = Written::deserialize(deserializer)?;
@@ -258,6 +264,7 @@ impl<'de> Deserialize<'de> for ManifestEntry {
             date.map(SystemTime::from)
                 .map_err(|_| de::Error::custom(format!("last_modified is {text:?}, which is no date")))
         });
+        let etag = etag.filter(|etag| !etag.is_empty()).map(quoted);
         Ok(Self { location: address.location, size, etag, last_modified: last_modified.transpose()?, version_id })
     }
 }
@@ -297,6 +304,9 @@ mod tests {
     fn a_pinned_request_is_for_the_etag_of_the_entry() {
         let entry = read(r#"{"url":"s3://b/a","etag":"\"e\"","version_id":"v"}"#).unwrap();
         assert_eq!(entry.pinned().unwrap(), S3GetObject::from(&entry).if_match("\"e\""));
+        let of_an_inventory = read(r#"{"url":"s3://b/a","etag":"e"}"#).unwrap();
+        assert_eq!(of_an_inventory.pinned().unwrap(), entry.pinned().unwrap());
+        assert_eq!(read(r#"{"url":"s3://b/a","etag":""}"#).unwrap().etag(), None);
         let weak = read(r#"{"url":"s3://b/a","etag":"W/\"e\""}"#).unwrap();
         assert_eq!(weak.pinned().unwrap_err().kind(), ErrorKind::Unsupported);
     }

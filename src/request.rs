@@ -77,7 +77,8 @@ impl S3GetObject {
         self
     }
 
-    /// Only the object with this ETag, in its quotes; any other is [`ErrorKind::Changed`].
+    /// Only the object with this ETag, in its quotes; any other is [`ErrorKind::Changed`], which tells both ETags. A server that ignores
+    /// the condition is found out by the ETag of its answer.
     pub fn if_match(mut self, etag: impl Into<String>) -> Self {
         self.if_match = Some(etag.into());
         self

@@ -48,7 +48,7 @@ pub(super) async fn settle<'a>(engine: &Engine, upload: Upload<'a>, write: Write
     match (condition, etag(engine, upload).await?) {
         (WriteCondition::Absent, Some(_)) => Ok(Settled::Exists),
         (WriteCondition::Matches(wanted), Some(Some(there))) if *wanted == there => Ok(Settled::Proceed(unconditional)),
-        (WriteCondition::Matches(_), Some(_)) => Err(another_object()),
+        (WriteCondition::Matches(wanted), Some(there)) => Err(another_object().with_etags(Some(wanted), there)),
         (WriteCondition::Matches(_), None) => Err(Error::new(ErrorKind::NotFound, "the object does not exist")),
         (WriteCondition::Absent, None) => Ok(Settled::Proceed(unconditional)),
     }

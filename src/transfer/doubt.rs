@@ -136,7 +136,12 @@ impl<'a> Attempts<'a> {
     /// Who was told that the object is another one reads it and tries again: not if that is what became of our own.
     fn matches(&self, error: Error, found: &Result<Found>, wanted: &str) -> Error {
         if self.refused {
+            let there = match found {
+                Ok(Found::Another(etag)) => etag.clone().filter(|etag| etag != wanted),
+                _ => None,
+            };
             return another_object()
+                .with_etags(Some(wanted), there)
                 .with_attempts(error.attempts())
                 .with_source(error)
                 .with_outcome_unknown(self.are_in_doubt());

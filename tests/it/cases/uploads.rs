@@ -125,6 +125,7 @@ pub(crate) async fn a_put_can_ask_for_the_object_that_it_replaces(place: &Place)
     let second = s3.put("versioned", "second").if_match(etag).await.unwrap();
     let error = s3.put("versioned", "third").if_match(etag).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Changed, "{error}");
+    assert_eq!((error.expected_etag(), error.found_etag()), (Some(etag), second.etag()), "{error}");
     assert_eq!(s3.put("never", "x").if_match(etag).await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(s3.get("versioned").await.unwrap().text().await.unwrap(), "second");
 
