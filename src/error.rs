@@ -83,6 +83,9 @@ pub enum ErrorKind {
     Integrity,
     /// The scope was closed.
     Closed,
+    /// A journal cannot be used: it is in use, of another job, or damaged. The [source](StdError::source) is a
+    /// [`JournalProblem`](crate::JournalProblem).
+    Journal,
     /// A local file could not be made, read, written or moved.
     Io,
     /// A setting, an environment variable or the credentials cannot be used.
@@ -356,7 +359,7 @@ impl Error {
             ErrorKind::InsufficientDiskSpace => Io::StorageFull,
             ErrorKind::Timeout => Io::TimedOut,
             ErrorKind::Network => Io::ConnectionAborted,
-            ErrorKind::Integrity => Io::InvalidData,
+            ErrorKind::Integrity | ErrorKind::Journal => Io::InvalidData,
             ErrorKind::Unsupported => Io::Unsupported,
             ErrorKind::Throttled | ErrorKind::Changed | ErrorKind::Closed | ErrorKind::Io | ErrorKind::Other => {
                 Io::Other

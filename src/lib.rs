@@ -28,6 +28,7 @@ mod error;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod journal;
 mod limits;
 mod manifest;
 mod metadata;
@@ -56,6 +57,7 @@ pub use crate::credentials::{CredentialProvider, Credentials};
 pub use crate::encryption::{CustomerKey, Encryption, KmsKey};
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::limits::{Limits, SlowedPrefix, Stats, Waiting};
+pub use crate::journal::JournalProblem;
 pub use crate::manifest::{Difference, EntryInput, ManifestEntry};
 pub use crate::object::{RangeInfo, S3Object};
 #[cfg(feature = "metrics")]

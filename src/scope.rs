@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::blocking::{InPlace, Workers, blocking};
 use crate::error::{Error, ErrorKind, Result};
+use crate::journal::Journal;
 
 mod close;
 mod file;
@@ -137,6 +138,20 @@ impl Scope {
         .await
     }
 
+    /// The directory of a journal's files, which stay when the scope ends.
+    pub(crate) fn directory_of(&self, journal: &Journal) -> Arc<Directory> {
+        let path = journal.files();
+        Arc::new(Directory {
+            temp: RwLock::new(Some(LockedDir::of_another(&path))),
+            path,
+            next: AtomicU64::new(journal.first_free()),
+            workers: Arc::clone(&self.workers),
+            in_place: InPlace::default(),
+            promised: Arc::clone(&self.promised),
+            kept: Mutex::default(),
+        })
+    }
+
     fn made(&self) -> Option<Arc<Directory>> {
         self.directory.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -201,6 +216,21 @@ impl Directory {
     /// Begins a file that is written piece by piece into its room. Blocks.
     pub(crate) fn begin(self: &Arc<Self>, key: &str, space: Arc<Space>) -> Result<PartFile> {
         self.create(key, PART_SUFFIX, space)
+    }
+
+    /// Goes on with a file that was begun, of which so many bytes are written. Blocks.
+    pub(crate) fn reopen(self: &Arc<Self>, name: &str, finished: &str, space: Arc<Space>, written: u64) -> Result<PartFile> {
+        let target = Target::resumed(self.path.join(name), space, written);
+        PartFile::reopen(self, target, self.path.join(finished))
+    }
+
+    /// A file that is whole, here or elsewhere, and stays.
+    pub(crate) fn lease(self: &Arc<Self>, path: PathBuf, space: Arc<Space>) -> FileLease {
+        FileLease::of_another(self, path, space)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     fn create(self: &Arc<Self>, key: &str, suffix: &str, space: Arc<Space>) -> Result<PartFile> {

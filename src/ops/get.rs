@@ -1,6 +1,7 @@
 //! `get`, `get_many`, `get_from`.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -8,6 +9,7 @@ use futures::Stream;
 
 use super::Operation;
 use super::flights::Wanted;
+use super::journals::Journaled;
 use super::many::{Many, awaited_in_order, known_length, numbered, progress, settings_of_many};
 use crate::address::Location;
 use crate::encryption::CustomerKey;
@@ -16,6 +18,7 @@ use crate::object::{RangeInfo, S3Object};
 use crate::observe::Subject;
 use crate::request::S3GetObject;
 use crate::s3::S3;
+use crate::store::ObjectHead;
 use crate::transfer::{self, Downloaded};
 
 /// One download; await it. Made by [`S3::get`].
@@ -43,6 +46,7 @@ pub struct Get {
     s3: S3,
     object: S3GetObject,
     settings: Settings,
+    journal: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -59,7 +63,15 @@ impl Default for Settings {
 
 impl Get {
     pub(crate) fn new(s3: S3, object: S3GetObject) -> Self {
-        Self { s3, object, settings: Settings::default() }
+        Self { s3, object, settings: Settings::default(), journal: None }
+    }
+
+    /// Goes on where a process was killed: the directory `path`, which is made if it is missing, keeps the file and notes what of it
+    /// is there, and the next call with the same journal fetches what is missing. It works as that of
+    /// [`GetRecursive::journal`](crate::GetRecursive::journal). What is read without a file has none.
+    pub fn journal(mut self, path: impl Into<PathBuf>) -> Self {
+        self.journal = Some(path.into());
+        self
     }
 
     /// Whether a missing key is an object whose [`exists`](S3Object::exists) is false, and not an error. A missing bucket is
@@ -99,13 +111,32 @@ impl IntoFuture for Get {
     type IntoFuture = Operation<S3Object>;
 
     fn into_future(self) -> Self::IntoFuture {
-        self.s3.clone().single(get(self.s3, 0, self.object, self.settings))
+        let Self { s3, object, settings, journal } = self;
+        s3.clone().single(async move {
+            let Some(path) = journal else { return get(s3, 0, object, settings, None).await };
+            let address = object.address(s3.root()).map_err(|error| error.with_operation("get", None))?;
+            let journaled = Journaled::open(&s3, path, vec![address.location.url()], "get").await?;
+            get(s3, 0, object, settings, Some((journaled, None))).await
+        })
     }
 }
 
-pub(super) async fn get(s3: S3, index: usize, object: S3GetObject, settings: Settings) -> Result<S3Object> {
+/// With a journal, the download goes into that, with what is known of the object.
+pub(super) async fn get(
+    s3: S3,
+    index: usize,
+    object: S3GetObject,
+    settings: Settings,
+    journal: Option<(Journaled, Option<ObjectHead>)>,
+) -> Result<S3Object> {
     let address = object.address(s3.root()).map_err(|error| error.with_operation("get", None))?;
     let download = async {
+        if let Some((Journaled { journal, directory }, known)) = journal {
+            let options = object.read_options(s3.encryption())?;
+            let (engine, location) = (s3.engine(), &address.location);
+            let download = transfer::download_journaled(engine, location, options, &directory, &journal, known);
+            return Box::pin(download).await;
+        }
         let shared = match s3.flights() {
             Some(flights) => Wanted::new(&address.location, &object.read_options(s3.encryption())?).zip(Some(flights)),
             None => None,
@@ -200,7 +231,7 @@ impl Stream for GetMany {
         let Self { s3, many, settings } = self.get_mut();
         let next = many.poll(cx, s3, || {
             let (s3, settings) = (s3.clone(), *settings);
-            move |index, object| get(s3.another_object(), index, object, settings)
+            move |index, object| get(s3.another_object(), index, object, settings, None)
         });
         next.map(|next| next.map(|outcome| outcome.and_then(|object| still_open(s3, object))))
     }

@@ -10,6 +10,7 @@ mod exists;
 mod flights;
 mod get;
 mod info;
+mod journals;
 mod list;
 mod listing;
 mod manifest;

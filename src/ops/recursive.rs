@@ -1,13 +1,16 @@
 //! `get_recursive` and `get_all`.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::{Stream, StreamExt as _};
 
 use super::Operation;
 use super::get::{Settings, get, still_open};
+use super::journals::{Journaled, known, when_open};
 use super::listing::{Begin, Listings, Mode, in_byte_order};
 use super::many::{Many, collect, fan_out, numbered, progress};
 use crate::error::{Error, ErrorKind, Result};
@@ -49,11 +52,14 @@ pub struct GetRecursive {
     many: Many<(usize, String), S3Object>,
     settings: Settings,
     pinned: bool,
+    /// As they were given.
+    prefixes: Vec<String>,
+    journal: Option<PathBuf>,
 }
 
 impl GetRecursive {
     pub(crate) fn new(s3: S3, prefixes: Vec<String>) -> Self {
-        Self::of(s3, numbered(futures::stream::iter(prefixes).map(Ok)))
+        Self::of(s3, numbered(futures::stream::iter(prefixes.clone()).map(Ok)), prefixes)
     }
 
     /// All below the root.
@@ -64,12 +70,48 @@ impl GetRecursive {
             let problem = "there is no root to get everything from; the scope has neither an s3root nor a run";
             Err(Error::new(ErrorKind::InvalidUrl, problem).with_operation("get_all", None))
         };
-        Self::of(s3, futures::stream::iter([root]))
+        Self::of(s3, futures::stream::iter([root]), vec![String::new()])
     }
 
-    fn of(s3: S3, prefixes: impl Stream<Item = Result<(usize, String)>> + Send + 'static) -> Self {
+    fn of(s3: S3, inputs: impl Stream<Item = Result<(usize, String)>> + Send + 'static, prefixes: Vec<String>) -> Self {
         let settings = Settings { return_missing: false, return_info: false };
-        Self { s3, many: Many::new(prefixes, None), settings, pinned: false }
+        Self { s3, many: Many::new(inputs, None), settings, pinned: false, prefixes, journal: None }
+    }
+
+    /// Goes on where a process was killed. The directory `path`, which is made if it is missing (mode 0700), keeps the files and notes
+    /// what of them is there, in `journal.jsonl`. The next call with the same journal and the same prefixes takes from there what is
+    /// still the object of S3 (its ETag) and undamaged (size and CRC64NVME of the bytes on the disk), and fetches the rest. Nothing has
+    /// to be called before the process ends, and a call that was dropped or has failed is gone on with likewise.
+    ///
+    /// * Of an object of over 4 MiB, each MiB that is written is noted, and only what is missing or damaged is fetched again. What a
+    ///   kill loses is what was on its way: at most a hundredth of the object, or 4 MiB. That costs a HEAD for each such object, and
+    ///   fewer bytes on their way at a time than without a journal.
+    /// * An object that has another ETag than what is noted is fetched anew.
+    /// * The files stay when their objects are dropped and when the scope ends. [`S3Object::persist`] moves one and notes where to:
+    ///   a later call finds it there, if its bytes are still the same, and yields it with that path. [Remove](std::fs::remove_dir_all)
+    ///   the directory when all is done.
+    /// * The journal is locked as long as the operation or one of its objects lives: another call with it, of any process, is an
+    ///   [`ErrorKind::Journal`], as one of another operation, of other prefixes, of another version of the format, or damaged is. Then
+    ///   nothing was deleted or overwritten. The last line without its end is what a kill leaves, and is no damage.
+    /// * Nothing is synced to the disk: a killed process loses nothing by that, and after a loss of power the CRCs show what is there.
+    ///
+    /// ```
+    /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
+    /// use futures::TryStreamExt;
+    ///
+    /// let mut objects = s3.get_recursive(["models/"]).journal("/data/models.journal");
+    /// while let Some(object) = objects.try_next().await? {
+    ///     let destination = std::path::Path::new("/data/models").join(object.key());
+    ///     object.persist(destination).await?;
+    /// }
+    /// drop(objects);
+    /// std::fs::remove_dir_all("/data/models.journal").ok();
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn journal(mut self, path: impl Into<PathBuf>) -> Self {
+        self.journal = Some(path.into());
+        self
     }
 
     /// Whether content type, metadata, encryption and range come with each object. Default: false.
@@ -124,20 +166,41 @@ impl GetRecursive {
     }
 }
 
+/// The journal of a get_recursive of these prefixes.
+async fn open(s3: S3, path: PathBuf, prefixes: Vec<String>) -> Result<Journaled> {
+    let url = |prefix: &String| s3.root().directory(prefix).map(|directory| directory.url.to_string());
+    // What is no prefix is refused by its listing.
+    let targets = prefixes.iter().map(|prefix| url(prefix).unwrap_or_else(|_| prefix.clone())).collect();
+    Journaled::open(&s3, path, targets, "get_recursive").await
+}
+
 impl Stream for GetRecursive {
     type Item = Result<S3Object>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Self { s3, many, settings, pinned } = self.get_mut();
-        let next = many.poll_by(cx, s3.counters(), s3.concurrency(), |prefixes, concurrency, ordered| {
-            let mode = Mode::RecursiveWithNamesake;
-            let objects = Listings::new(s3.clone(), mode, prefixes, Begin::Beginning, concurrency, ordered);
-            let pinned = *pinned;
-            let inputs = objects.map(move |object| request(&object?, pinned)).boxed();
-            let (of_operation, settings) = (s3.clone(), *settings);
-            fan_out(s3.counters(), inputs, concurrency, ordered, move |index, object| {
-                get(of_operation.another_object(), index, object, settings)
-            })
+        let Self { s3, many, settings, pinned, prefixes, journal } = self.get_mut();
+        let next = many.poll_by(cx, s3.counters(), s3.concurrency(), |inputs, concurrency, ordered| {
+            let (s3, settings, pinned) = (s3.clone(), *settings, *pinned);
+            let opened = journal.take().map(|path| open(s3.clone(), path, std::mem::take(prefixes)));
+            let start = move |journal: Option<Journaled>| {
+                let mode = Mode::RecursiveWithNamesake;
+                let objects = Listings::new(s3.clone(), mode, inputs, Begin::Beginning, concurrency, ordered);
+                let is_known = journal.is_some() && !settings.return_info;
+                let inputs = objects.map(move |object| {
+                    let object = object?;
+                    let (index, request) = request(&object, pinned)?;
+                    Ok((index, (request, is_known.then(|| known(&object)).flatten())))
+                });
+                let counters = Arc::clone(s3.counters());
+                fan_out(&counters, inputs.boxed(), concurrency, ordered, move |index, (object, known)| {
+                    let journal = journal.clone().map(|journal| (journal, known));
+                    get(s3.another_object(), index, object, settings, journal)
+                })
+            };
+            match opened {
+                None => start(None),
+                Some(opened) => when_open(opened, move |journal| start(Some(journal))),
+            }
         });
         next.map(|next| next.map(|outcome| outcome.and_then(|object| still_open(s3, object))))
     }

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use bytes::Bytes;
 
@@ -12,14 +12,17 @@ use super::writer::{FileWriter, Target};
 use super::{Directory, Space, closed, disk_error, io_error};
 use crate::blocking::blocking;
 use crate::error::Result;
+use crate::journal::Journal;
 
-/// A finished file. Dropping it removes the file, unless it was kept.
+/// A finished file. Dropping it removes the file, unless it was kept or a journal has it.
 #[derive(Debug)]
 pub(crate) struct FileLease {
     path: PathBuf,
     space: Arc<Space>,
     owned: AtomicBool,
     directory: Arc<Directory>,
+    /// Whose it is then, and by which number.
+    journal: OnceLock<(Arc<Journal>, u64)>,
 }
 
 /// A file that is being written, under a name that no object shows. Dropping it removes the file; when a write fails, the
@@ -45,8 +48,23 @@ impl PartFile {
             space: Arc::clone(target.space()),
             owned: AtomicBool::new(true),
             directory: Arc::clone(directory),
+            journal: OnceLock::new(),
         };
         Ok(Self { writer, lease, target, finished })
+    }
+
+    /// One that is there already, and stays when it is dropped. Blocks.
+    pub(super) fn reopen(directory: &Arc<Directory>, target: Target, finished: PathBuf) -> Result<Self> {
+        let target = Arc::new(target);
+        let writer = target.writer_at(0)?;
+        writer.cut()?;
+        let lease = FileLease::of_another(directory, target.path().to_owned(), Arc::clone(target.space()));
+        Ok(Self { writer, lease, target, finished })
+    }
+
+    /// Leaves the file where it is when this is dropped.
+    pub(crate) fn leave(&mut self) {
+        *self.lease.owned.get_mut() = false;
     }
 
     /// Writes at the end. Blocks.
@@ -97,6 +115,17 @@ impl PartFile {
 }
 
 impl FileLease {
+    pub(super) fn of_another(directory: &Arc<Directory>, path: PathBuf, space: Arc<Space>) -> Self {
+        let (owned, directory) = (AtomicBool::new(false), Arc::clone(directory));
+        Self { path, space, owned, directory, journal: OnceLock::new() }
+    }
+
+    /// Leaves the file to a journal, which has a note of this number about it.
+    pub(crate) fn leave_to(&self, journal: &Arc<Journal>, id: u64) {
+        self.owned.store(false, Ordering::Relaxed);
+        self.journal.get_or_init(|| (Arc::clone(journal), id));
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -130,6 +159,13 @@ impl FileLease {
     /// Moves the file to `destination`, or copies it while others hold it. A file that is there is replaced, at once and whole.
     pub(crate) async fn persist(self: Arc<Self>, destination: PathBuf) -> Result<()> {
         blocking(move || {
+            let is_noted = self.journal.get().is_some();
+            if let Some((journal, id)) = self.journal.get() {
+                // Before it is moved: who is killed in between finds it in one of the two places.
+                let destination = std::path::absolute(&destination)
+                    .map_err(|error| io_error("could not find the place of", &destination, error))?;
+                journal.moved(*id, &destination)?;
+            }
             let failed = |lease: &Self, error| {
                 let (source, size) = (lease.path.display(), lease.size());
                 disk_error(
@@ -144,7 +180,11 @@ impl FileLease {
                         Ok(())
                     }
                     Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-                        copy(&only.path, &destination).map_err(|error| failed(&only, error))
+                        copy(&only.path, &destination).map_err(|error| failed(&only, error))?;
+                        if is_noted {
+                            fs::remove_file(&only.path).map_err(|error| failed(&only, error))?;
+                        }
+                        Ok(())
                     }
                     Err(error) => Err(failed(&only, error)),
                 },

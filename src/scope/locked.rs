@@ -45,6 +45,11 @@ impl LockedDir {
         Ok(Self { path: directory.keep(), removed: false, lock })
     }
 
+    /// One that is another's, and stays.
+    pub(super) fn of_another(path: &Path) -> Self {
+        Self { path: path.to_owned(), removed: true, lock: None }
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.path
     }

@@ -72,11 +72,16 @@ impl Directory {
     ///
     /// [`ErrorKind::InsufficientDiskSpace`] when that would not help.
     pub(crate) async fn try_reserve(&self, flow: &Flow, size: u64) -> Result<Option<Arc<Space>>> {
+        self.try_reserve_rest(flow, size, 0).await
+    }
+
+    /// As [`try_reserve`](Self::try_reserve), for a file of which so many bytes are on the disk already.
+    pub(crate) async fn try_reserve_rest(&self, flow: &Flow, size: u64, there: u64) -> Result<Option<Arc<Space>>> {
         if let Some(quota) = flow.quota_under(size) {
             return Err(full(format!("the object has {size} bytes, and the limit disk_bytes is {quota}")));
         }
         match flow.try_disk(size) {
-            Some(quota) => self.promise(flow, size, quota).await,
+            Some(quota) => self.promise(flow, size, there, quota).await,
             None => Ok(None),
         }
     }
@@ -84,6 +89,11 @@ impl Directory {
     /// As [`try_reserve`](Self::try_reserve), but waits for other files to go, for as long as the client's
     /// [`disk_wait`](crate::ClientBuilder::disk_wait).
     pub(crate) async fn reserve(&self, flow: &Flow, size: u64) -> Result<Arc<Space>> {
+        self.reserve_rest(flow, size, 0).await
+    }
+
+    /// As [`reserve`](Self::reserve), for a file of which so many bytes are on the disk already.
+    pub(crate) async fn reserve_rest(&self, flow: &Flow, size: u64, there: u64) -> Result<Arc<Space>> {
         let until = Instant::now().checked_add(flow.disk_wait());
         loop {
             let Some(quota) = flow.disk(size, until).await else {
@@ -91,7 +101,7 @@ impl Directory {
                 let problem = format!("no room for {size} bytes after {:?}", flow.disk_wait());
                 return Err(full(format!("{problem}: the client has {used} bytes on disk; see the limit disk_bytes")));
             };
-            if let Some(space) = self.promise(flow, size, quota).await? {
+            if let Some(space) = self.promise(flow, size, there, quota).await? {
                 return Ok(space);
             }
             let again = Instant::now() + LOOK_AGAIN;
@@ -104,20 +114,21 @@ impl Directory {
         }
     }
 
-    async fn promise(&self, flow: &Flow, size: u64, quota: Held) -> Result<Option<Arc<Space>>> {
-        if size < SMALL {
+    async fn promise(&self, flow: &Flow, size: u64, there: u64, quota: Held) -> Result<Option<Arc<Space>>> {
+        let needed = size - there;
+        if needed < SMALL {
             return Ok(Some(Space::new(size, 0, &self.promised, quota)));
         }
         let path = self.path.clone();
         // Where nobody can say how much room there is, it is found out when it is written to.
         let free = self.run_short(0, move || Ok(free(&path))).await?.unwrap_or(u64::MAX);
-        let before = self.promised.0.fetch_add(size, Ordering::Relaxed);
-        if before.saturating_add(size) <= free {
-            return Ok(Some(Space::new(size, size, &self.promised, quota)));
+        let before = self.promised.0.fetch_add(needed, Ordering::Relaxed);
+        if before.saturating_add(needed) <= free {
+            return Ok(Some(Space::new(size, needed, &self.promised, quota)));
         }
-        self.promised.0.fetch_sub(size, Ordering::Relaxed);
+        self.promised.0.fetch_sub(needed, Ordering::Relaxed);
         let of_others = flow.on_disk().saturating_sub(size);
-        if size <= free.saturating_add(of_others) && of_others > 0 {
+        if needed <= free.saturating_add(of_others) && of_others > 0 {
             return Ok(None);
         }
         let path = self.path.display();

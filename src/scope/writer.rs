@@ -32,7 +32,12 @@ impl Target {
         Self { path, space, written: AtomicU64::new(0) }
     }
 
-    pub(super) fn path(&self) -> &Path {
+    /// Of a file that is there, with so many bytes in their places.
+    pub(super) fn resumed(path: PathBuf, space: Arc<Space>, written: u64) -> Self {
+        Self { written: AtomicU64::new(written), ..Self::new(path, space) }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -103,6 +108,15 @@ impl FileWriter {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(self.target.failed("write", error)),
             }
+        }
+        Ok(())
+    }
+
+    /// Cuts off what is behind the last byte that the file is to have. Blocks.
+    pub(super) fn cut(&self) -> Result<()> {
+        let length = self.file.metadata().map_err(|error| self.target.failed("look at", error))?.len();
+        if length > self.target.size() {
+            self.file.set_len(self.target.size()).map_err(|error| self.target.failed("cut", error))?;
         }
         Ok(())
     }

@@ -491,6 +491,24 @@ impl KeptHeaders {
 }
 
 impl ObjectHead {
+    /// Of an object that a listing has shown.
+    pub(crate) fn listed(size: u64, etag: Option<&str>, last_modified: Option<SystemTime>) -> Self {
+        Self {
+            size,
+            range: None,
+            etag: etag.map(str::to_owned),
+            last_modified,
+            date: None,
+            content_type: None,
+            kept: None,
+            attributes: None,
+            encryption: None,
+            version_id: None,
+            write_id: None,
+            checksum: None,
+        }
+    }
+
     fn read(response: &ResponseHead, part: bool) -> Result<Self, Failure> {
         let ResponseHead { status, headers } = response;
         let malformed = |problem| Failure::new(FailureKind::Malformed, problem);

@@ -19,7 +19,7 @@ mod upload;
 pub(crate) use self::conditional::{check_asked, with_found};
 pub(crate) use self::copy::copy;
 pub(crate) use self::delete::delete_objects;
-pub(crate) use self::download::{Downloaded, Opened, Outlet, download, read};
+pub(crate) use self::download::{Downloaded, Opened, Outlet, download, download_journaled, read};
 pub(crate) use self::parts::{MAX_PART, MIN_PART};
 pub(crate) use self::source::check_file;
 pub(crate) use self::upload::{Outcome, Upload, upload};

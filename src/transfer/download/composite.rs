@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::check::{compare_parts, damaged};
-use super::parallel::{Fetched, Parts, Wish, into_file};
+use super::parallel::{AT_ONCE, Fetched, Parts, Wish, into_file};
 use super::{Downloaded, IntoFile, Wanted, same_version, unless_changed};
 use crate::checksum::{Checksum, Composite, Method, Verified};
 use crate::error::{Error, Result};
@@ -32,7 +32,7 @@ pub(super) async fn download(
     let whole = 0..head.size;
     into_file(into, head, &whole, space, retry.attempts(), async |target| {
         let check = Some(Method::Algorithm(composite.algorithm()));
-        let parts = Parts { into, head, from: whole.start, target, check };
+        let parts = Parts { into, head, from: whole.start, target, check, at_once: AT_ONCE, notes: None };
         let first = Some((Wish::Number(1), first, retry));
         let Some(fetched) = parts.fetch_all(first, (2..=composite.parts()).map(Wish::Number), memory).await? else {
             return Ok(None);

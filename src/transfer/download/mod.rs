@@ -8,6 +8,7 @@
 mod body;
 mod check;
 mod composite;
+mod journaled;
 mod parallel;
 mod pieces;
 mod reading;
@@ -16,6 +17,7 @@ mod window;
 use std::ops::Range;
 use std::sync::Arc;
 
+pub(crate) use self::journaled::download_journaled;
 pub(crate) use self::reading::{Opened, Outlet, read};
 
 use self::body::receive;

@@ -7,7 +7,8 @@ use futures::TryStreamExt as _;
 use futures::stream::FuturesUnordered;
 use tokio::sync::SemaphorePermit;
 
-use super::pieces::{Pieces, discard};
+use super::journaled::{Notes, Placed};
+use super::pieces::{Append as _, Pieces, discard};
 use super::{Answered, Begun, Downloaded, Filled, IntoFile, STREAM, WHOLE_WILL_DO};
 use crate::checksum::{Checksum, Method, StoredChecksum, Verified};
 use crate::error::Result;
@@ -19,7 +20,7 @@ use crate::transfer::Engine;
 use crate::transfer::parts::Plan;
 
 /// Parts of one object on their way at a time: more connections are rarely faster, and each holds some 2 MiB.
-const AT_ONCE: usize = 8;
+pub(super) const AT_ONCE: usize = 8;
 
 /// Downloads what was begun by parts; `None` when the server ignores ranges.
 ///
@@ -28,7 +29,9 @@ pub(super) async fn download(into: IntoFile<'_>, begun: Begun<'_>, plan: Plan) -
     let Begun { answered: Answered { incoming, window, check }, retry, space, memory } = begun;
     let head = incoming.head.clone();
     into_file(into, &head, &window, space, retry.attempts(), async |target| {
-        let parts = Parts { into, head: &head, from: window.start, target, check: check.method() };
+        let check_of = check.method();
+        let parts =
+            Parts { into, head: &head, from: window.start, target, check: check_of, at_once: AT_ONCE, notes: None };
         let mut ranges = cut(&window, plan).map(Wish::Range);
         let first = ranges.next().map(|first| (first, incoming, retry));
         let Some(fetched) = parts.fetch_all(first, ranges, memory).await? else { return Ok(None) };
@@ -63,7 +66,7 @@ pub(super) async fn into_file(
 }
 
 /// The checksum of the whole, if that of each part was computed and they tell it.
-fn of_whole(fetched: &[Fetched]) -> Option<Checksum> {
+pub(super) fn of_whole(fetched: &[Fetched]) -> Option<Checksum> {
     let checksums: Option<Vec<_>> =
         fetched.iter().map(|part| part.checksum.as_ref().map(|checksum| (checksum, part.length()))).collect();
     checksums.and_then(Checksum::of_parts)
@@ -104,6 +107,9 @@ pub(super) struct Parts<'a> {
     pub(super) from: u64,
     pub(super) target: &'a Arc<Target>,
     pub(super) check: Option<Method>,
+    pub(super) at_once: usize,
+    /// Where it is noted what is written.
+    pub(super) notes: Option<&'a Notes>,
 }
 
 /// Which bytes a part is.
@@ -123,7 +129,7 @@ pub(super) struct Fetched {
 }
 
 impl Fetched {
-    fn length(&self) -> u64 {
+    pub(super) fn length(&self) -> u64 {
         self.range.end - self.range.start
     }
 }
@@ -146,7 +152,7 @@ impl<'a> Parts<'a> {
             fetching.push(self.fetch(first, Some(incoming), retry, means));
         }
         loop {
-            while fetching.len() < AT_ONCE
+            while fetching.len() < self.at_once
                 && let Some(means) = left.take().or_else(|| Means::more(self.into.wanted.engine))
                 && let Some(wish) = rest.next()
             {
@@ -190,7 +196,8 @@ impl<'a> Parts<'a> {
         };
         let length = range.end - range.start;
         let (target, offset) = (Arc::clone(self.target), range.start - self.from);
-        let open = move || target.writer_at(offset);
+        let notes = self.notes.cloned();
+        let open = move || Placed::open(&target, offset, notes.clone());
         let mut pieces = Pieces::new(self.into.directory, length, self.check, open.clone());
         let filled =
             self.into.wanted.fill(&mut pieces, self.head, range.end, first, &mut retry, !WHOLE_WILL_DO).await?;

@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 
 use crate::checksum::{Checksum, Hasher, Method};
 use crate::error::Result;
-use crate::scope::{Directory, FileWriter, PartFile};
+use crate::scope::{Directory, PartFile};
 
 /// What comes up to this size is written in one go; more in pieces of about this size.
 const PIECE: usize = 1024 * 1024;
@@ -22,12 +22,6 @@ pub(super) trait Append: Send + 'static {
 }
 
 impl Append for PartFile {
-    fn append(&mut self, chunks: &[Bytes]) -> Result<()> {
-        self.append(chunks)
-    }
-}
-
-impl Append for FileWriter {
     fn append(&mut self, chunks: &[Bytes]) -> Result<()> {
         self.append(chunks)
     }

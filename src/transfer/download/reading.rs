@@ -97,7 +97,7 @@ impl<'a> Wanted<'a> {
     }
 
     /// Asks for all of it, until there is an answer.
-    async fn answered(self) -> Result<(Answered, Retry<'a>)> {
+    pub(super) async fn answered(self) -> Result<(Answered, Retry<'a>)> {
         let mut retry = self.engine.retries.start();
         loop {
             self.engine.store.admit(self.location).await;
