@@ -57,7 +57,7 @@ fn below(destination: &Path, key: &str) -> Result<PathBuf, String> {
 
 async fn put(s3: &S3, journal: &Path, pairs: &[&str]) -> Result<(), Box<dyn Error>> {
     let files: Vec<(&str, &str)> = pairs.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
-    let mut receipts = s3.put_files(files);
+    let mut receipts = s3.put_files(files).journal(journal);
     while let Some(receipt) = receipts.try_next().await? {
         println!("{}: {:?}", receipt.url(), receipt.outcome());
     }

@@ -56,8 +56,8 @@ pub use crate::config::{ClientBuilder, S3Builder};
 pub use crate::credentials::{CredentialProvider, Credentials};
 pub use crate::encryption::{CustomerKey, Encryption, KmsKey};
 pub use crate::error::{Error, ErrorKind, Result};
-pub use crate::limits::{Limits, SlowedPrefix, Stats, Waiting};
 pub use crate::journal::JournalProblem;
+pub use crate::limits::{Limits, SlowedPrefix, Stats, Waiting};
 pub use crate::manifest::{Difference, EntryInput, ManifestEntry};
 pub use crate::object::{RangeInfo, S3Object};
 #[cfg(feature = "metrics")]

@@ -17,6 +17,9 @@ pub enum PutOutcome {
     Replaced,
     /// There is an object, and it is not of this put: with [`overwrite(false)`](crate::Put::overwrite).
     AlreadyExists,
+    /// An earlier call with the same [journal](crate::Put::journal) has stored it, and this one has sent nothing: the object is
+    /// still the one that was stored then, and the file what it was.
+    AlreadyStored,
     /// It is stored; nobody knows whether there was an object before. Without a condition, and of a copy.
     Stored,
 }
@@ -63,7 +66,7 @@ impl PutReceipt {
         &self.url
     }
 
-    /// Whether this put stored the object. `false` only with `overwrite(false)`, when the key existed:
+    /// Whether this put stored the object, now or in an earlier call with the same journal. `false` only with `overwrite(false)`, when the key existed:
     /// [`PutOutcome::AlreadyExists`].
     #[must_use]
     pub fn uploaded(&self) -> bool {

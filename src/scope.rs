@@ -219,7 +219,13 @@ impl Directory {
     }
 
     /// Goes on with a file that was begun, of which so many bytes are written. Blocks.
-    pub(crate) fn reopen(self: &Arc<Self>, name: &str, finished: &str, space: Arc<Space>, written: u64) -> Result<PartFile> {
+    pub(crate) fn reopen(
+        self: &Arc<Self>,
+        name: &str,
+        finished: &str,
+        space: Arc<Space>,
+        written: u64,
+    ) -> Result<PartFile> {
         let target = Target::resumed(self.path.join(name), space, written);
         PartFile::reopen(self, target, self.path.join(finished))
     }

@@ -129,12 +129,14 @@ impl Book {
                 return Ok(());
             };
             let path = self.path.clone();
-            let wrong = |(field, problem): (&str, &str)| JournalProblem::new(&path, problem).at(number, field).into_error();
+            let wrong =
+                |(field, problem): (&str, &str)| JournalProblem::new(&path, problem).at(number, field).into_error();
             let (crc, json) = line::read(&self.crc, text).map_err(wrong)?;
             if number == 1 {
                 self.check_head(&json, wanted)?;
             } else {
-                let unknown = |error: serde_json::Error| self.problem(error.to_string()).at(number, "note").into_error();
+                let unknown =
+                    |error: serde_json::Error| self.problem(error.to_string()).at(number, "note").into_error();
                 let note = serde_json::from_slice(&json).map_err(unknown)?;
                 self.take_in(note, &mut begun).map_err(wrong)?;
             }
@@ -157,7 +159,10 @@ impl Book {
             return Err(problem("version", versions));
         }
         if found["operation"] != *wanted.operation {
-            return Err(problem("operation", format!("it is of {}, and not of {}", found["operation"], wanted.operation)));
+            return Err(problem(
+                "operation",
+                format!("it is of {}, and not of {}", found["operation"], wanted.operation),
+            ));
         }
         let targets = Value::from(wanted.targets.clone());
         if found["targets"] != targets {

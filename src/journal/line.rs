@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::checksum::{Checksum, ChecksumAlgorithm, Hasher, Method, Verified};
+use crate::checksum::{ChecksumAlgorithm, Hasher, Method, Verified};
 
 pub(super) const FORMAT: &str = "s3flow-journal";
 pub(super) const VERSION: u32 = 1;
@@ -153,11 +153,6 @@ fn crc(before: &str, text: &[u8]) -> String {
     hasher.finish().to_base64()
 }
 
-/// The CRC of bytes of a file.
-pub(crate) fn sum(bytes: &[u8]) -> String {
-    Checksum::of(ChecksumAlgorithm::Crc64Nvme, bytes).to_base64()
-}
-
 /// A line with its end, and its CRC.
 pub(super) fn write(before: &str, note: &Note) -> serde_json::Result<(Vec<u8>, String)> {
     let text = serde_json::to_vec(note)?;
@@ -176,7 +171,10 @@ pub(super) fn read(before: &str, line: &[u8]) -> Result<(String, Vec<u8>), (&'st
     let parts = parts.and_then(|(crc, rest)| Some((std::str::from_utf8(crc).ok()?, rest.strip_prefix(BEHIND)?)));
     let Some((found, text)) = parts else { return Err(("crc", "the line has no CRC")) };
     if crc(before, text) != found {
-        return Err(("crc", "it is not that of the line: this line or the one before it was edited, cut, moved or removed"));
+        return Err((
+            "crc",
+            "it is not that of the line: this line or the one before it was edited, cut, moved or removed",
+        ));
     }
     Ok((found.to_owned(), [b"{", text].concat()))
 }

@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 
 use self::book::Book;
 pub(crate) use self::book::{Got, Partial, Sent, Stored, Uploading, Whole};
+pub(crate) use self::line::{Content, InParts, Piece, Way, What};
 use self::line::{Head, Note, ObjectNote, PartNote, PieceNote, StoredNote, UploadNote, WholeNote};
-pub(crate) use self::line::{Content, InParts, Piece, Way, What, sum};
 pub use self::problem::JournalProblem;
 use crate::blocking::blocking;
 use crate::checksum::Verified;

@@ -86,4 +86,3 @@ impl fmt::Display for JournalProblem {
 }
 
 impl std::error::Error for JournalProblem {}
-

@@ -9,8 +9,8 @@ use futures::stream::BoxStream;
 use crate::error::Result;
 use crate::journal::{Job, Journal};
 use crate::object::S3Object;
-use crate::scope::Directory;
 use crate::s3::S3;
+use crate::scope::Directory;
 use crate::store::ObjectHead;
 
 /// Where the files of gets go, and are noted. Clones share it.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
@@ -11,13 +12,15 @@ use futures::{Stream, StreamExt as _};
 use serde_json::Value;
 
 use super::Operation;
-use super::many::{Many, awaited_in_order, known_length, numbered, progress, settings_of_many};
+use super::journals::{open, when_open};
+use super::many::{Many, awaited_in_order, fan_out, known_length, numbered, progress, settings_of_many};
 use super::turns::Turns;
 use crate::address::Address;
 use crate::blocking::blocking;
 use crate::config::checked_part_size;
 use crate::encryption::Encryption;
 use crate::error::{Error, ErrorKind, Result};
+use crate::journal::Journal;
 use crate::observe::Subject;
 use crate::receipt::{PutOutcome, PutReceipt};
 use crate::request::{S3PutObject, Source};
@@ -57,6 +60,7 @@ pub struct Put {
     s3: S3,
     object: S3PutObject,
     settings: Settings,
+    journal: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -85,7 +89,44 @@ macro_rules! setters_of_the_object {
 
 impl Put {
     pub(crate) fn new(s3: S3, object: S3PutObject) -> Self {
-        Self { s3, object, settings: Settings::default() }
+        Self { s3, object, settings: Settings::default(), journal: None }
+    }
+
+    /// Goes on where a process was killed, of a value that is a [file](PutValue::file): the directory `path`, which is made if it is
+    /// missing (mode 0700), notes what has been sent, in `journal.jsonl`, and the next call with the same journal sends what is missing.
+    /// Nothing has to be called before the process ends.
+    ///
+    /// * A file of over 10 MiB goes in parts of 5 MiB, or of [`part_size`](Self::part_size). The next call asks the server for those that
+    ///   it has (ListParts), reads the file, and sends each part that is not there or has other bytes: it compares the checksum that the
+    ///   server tells, or the ETag and the CRC64NVME that were noted when it was sent, or an ETag that is an MD5 digest. What a kill
+    ///   loses is what was on its way: at most a hundredth of the file, or a part.
+    /// * A put that fails or is dropped leaves its parts to the next call, too; it does not abort the upload. If the journal is lost,
+    ///   [`S3::abandoned_uploads`] finds them.
+    /// * A file that has another size or time than noted is another one: its old upload is aborted, and it is sent from the beginning.
+    ///   Other headers, metadata or encryption are so too.
+    /// * What was stored is not sent again as long as the object has the same ETag and the file the same size, time and bytes:
+    ///   [`PutOutcome::AlreadyStored`], also of what was stored just before the process was killed.
+    ///   [`overwrite(false)`](Self::overwrite) and [`if_match`](Self::if_match) mean what they mean without a journal, and their own
+    ///   success of an earlier call is no object of another's.
+    /// * The journal is locked as long as the put lives: another call with it, of any process, is an [`ErrorKind::Journal`], as one of
+    ///   another operation, of another key, of another version of the format, or damaged is. Then nothing was deleted or overwritten.
+    ///   The last line without its end is what a kill leaves, and is no damage.
+    ///
+    /// A value that is no file is [`ErrorKind::InvalidObject`]. [Remove](std::fs::remove_dir_all) the directory when all is done.
+    ///
+    /// ```
+    /// # async fn example(s3: s3flow::S3) -> s3flow::Result<()> {
+    /// use s3flow::PutValue;
+    ///
+    /// let receipt = s3.put("model.bin", PutValue::file("/data/model.bin")).journal("/data/model.journal").await?;
+    /// println!("{:?}", receipt.outcome());
+    /// std::fs::remove_dir_all("/data/model.journal").ok();
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn journal(mut self, path: impl Into<PathBuf>) -> Self {
+        self.journal = Some(path.into());
+        self
     }
 
     /// Whether an object that is there is replaced. When not, the server decides atomically (`If-None-Match: *`): of several
@@ -163,12 +204,16 @@ impl IntoFuture for Put {
     type IntoFuture = Operation<PutReceipt>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let Self { s3, object, settings } = self;
+        let Self { s3, object, settings, journal } = self;
         s3.clone().single(async move {
             let part_size = settings.part_size.map(checked_part_size).transpose();
             part_size.map_err(|error| error.with_operation("put", None))?;
             let prepared = prepare(&s3, object)?;
-            put(&s3, 0, prepared, &settings).await
+            let journal = match journal {
+                Some(path) => Some(open(path, vec![prepared.address.location.url()], "put").await?),
+                None => None,
+            };
+            put(&s3, 0, prepared, &settings, journal.as_ref()).await
         })
     }
 }
@@ -193,7 +238,13 @@ fn prepare(s3: &S3, object: S3PutObject) -> Result<Prepared> {
     Ok(Prepared { address, headers, value })
 }
 
-async fn put(s3: &S3, index: usize, prepared: Prepared, settings: &Settings) -> Result<PutReceipt> {
+async fn put(
+    s3: &S3,
+    index: usize,
+    prepared: Prepared,
+    settings: &Settings,
+    journal: Option<&Arc<Journal>>,
+) -> Result<PutReceipt> {
     let Prepared { address, headers, value } = prepared;
     let upload = Upload {
         location: &address.location,
@@ -204,13 +255,20 @@ async fn put(s3: &S3, index: usize, prepared: Prepared, settings: &Settings) -> 
     };
     let named = |error: Error| error.with_operation("put", Some(address.location.url()));
     s3.scope().check_open().map_err(named)?;
-    let upload = transfer::upload(s3.engine(), upload, value);
-    let uploaded = s3.change(Subject::object("put", &address.location), upload).await;
+    let subject = Subject::object("put", &address.location);
+    let uploaded = match (journal, value) {
+        (None, value) => s3.change(subject, transfer::upload(s3.engine(), upload, value)).await,
+        (Some(journal), Source::File(path)) => {
+            s3.change(subject, transfer::upload_journaled(s3.engine(), upload, path, journal)).await
+        }
+        (Some(_), _) => Err(Error::new(ErrorKind::InvalidObject, "a journal is for files, and the value is none")),
+    };
     s3.changed(&address.location);
     let (outcome, stored) = match uploaded {
         Ok(Outcome::Stored(stored)) => (PutOutcome::Stored, Some(stored)),
         Ok(Outcome::Created(stored)) => (PutOutcome::Created, Some(stored)),
         Ok(Outcome::Replaced(stored)) => (PutOutcome::Replaced, Some(stored)),
+        Ok(Outcome::AlreadyStored(stored)) => (PutOutcome::AlreadyStored, Some(stored)),
         Ok(Outcome::Exists) => (PutOutcome::AlreadyExists, None),
         Err(error) => return Err(named(error)),
     };
@@ -245,6 +303,7 @@ pub struct PutMany {
     s3: S3,
     many: Many<(usize, Prepared), PutReceipt>,
     settings: Settings,
+    journal: Option<PathBuf>,
 }
 
 impl PutMany {
@@ -269,7 +328,14 @@ impl PutMany {
         inputs: impl Stream<Item = Result<(usize, Prepared)>> + Send + 'static,
         length: Option<usize>,
     ) -> Self {
-        Self { s3, many: Many::new(inputs, length), settings: Settings::default() }
+        Self { s3, many: Many::new(inputs, length), settings: Settings::default(), journal: None }
+    }
+
+    /// Goes on where a process was killed, as [`Put::journal`] does, with all files in one journal. The next call may have more or other
+    /// files: each is looked up by its URL and path. A journal is of one root; without an `s3root`, of whole URLs.
+    pub fn journal(mut self, path: impl Into<PathBuf>) -> Self {
+        self.journal = Some(path.into());
+        self
     }
 
     /// Whether objects that are there are replaced; see [`Put::overwrite`]. Default: true.
@@ -324,17 +390,26 @@ impl Stream for PutMany {
     type Item = Result<PutReceipt>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Self { s3, many, settings } = self.get_mut();
+        let Self { s3, many, settings, journal } = self.get_mut();
         loop {
-            let next = many.poll(cx, s3, || {
+            let next = many.poll_by(cx, s3.counters(), s3.concurrency(), |inputs, concurrency, ordered| {
                 let (s3, settings, turns) = (s3.clone(), settings.clone(), Turns::default());
-                move |index, prepared: Prepared| {
-                    let (s3, settings) = (s3.another_object(), settings.clone());
-                    let mut turn = turns.take(&prepared.address.location);
-                    async move {
-                        turn.begin().await;
-                        put(&s3, index, prepared, &settings).await
-                    }
+                let targets = s3.s3root().map(str::to_owned).into_iter().collect();
+                let opened = journal.take().map(|path| open(path, targets, "put_files"));
+                let start = move |journal: Option<Arc<Journal>>| {
+                    let counters = Arc::clone(s3.counters());
+                    fan_out(&counters, inputs, concurrency, ordered, move |index, prepared: Prepared| {
+                        let (s3, settings, journal) = (s3.another_object(), settings.clone(), journal.clone());
+                        let mut turn = turns.take(&prepared.address.location);
+                        async move {
+                            turn.begin().await;
+                            put(&s3, index, prepared, &settings, journal.as_ref()).await
+                        }
+                    })
+                };
+                match opened {
+                    None => start(None),
+                    Some(opened) => when_open(opened, move |journal| start(Some(journal))),
                 }
             });
             match next {

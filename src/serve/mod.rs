@@ -227,7 +227,9 @@ impl Error {
             ErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
             ErrorKind::Network | ErrorKind::Unsupported | ErrorKind::Integrity => StatusCode::BAD_GATEWAY,
             ErrorKind::InsufficientDiskSpace => StatusCode::INSUFFICIENT_STORAGE,
-            ErrorKind::Io | ErrorKind::Config | ErrorKind::Journal | ErrorKind::Other => StatusCode::INTERNAL_SERVER_ERROR,
+            ErrorKind::Io | ErrorKind::Config | ErrorKind::Journal | ErrorKind::Other => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
         }
     }
 }

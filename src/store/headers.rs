@@ -7,7 +7,7 @@ use md5::{Digest as _, Md5};
 
 use super::checksum::CHECKSUM_MODE;
 use super::{ByteRange, keys};
-use crate::checksum::ChecksumAlgorithm;
+use crate::checksum::{Checksum, ChecksumAlgorithm};
 use crate::encryption::{CustomerKey, Encryption, KmsKey};
 use crate::error::{Error, ErrorKind, Result};
 use crate::metadata;
@@ -163,6 +163,17 @@ impl ObjectHeaders {
         self.checksum
     }
 
+    /// A digest of what is stored with an object beside its bytes and the id of the write. A key cannot be told from it.
+    pub(crate) fn digest(&self) -> String {
+        let mut lines: Vec<Vec<u8>> = Self { write_id: None, ..self.clone() }
+            .of_object()
+            .iter()
+            .map(|(name, value)| [name.as_str().as_bytes(), b":", value.as_bytes(), b"\n"].concat())
+            .collect();
+        lines.sort_unstable();
+        Checksum::of(ChecksumAlgorithm::Sha256, &lines.concat()).to_base64()
+    }
+
     /// What reads of the object need.
     pub(crate) fn customer_key(&self) -> Option<&CustomerKey> {
         self.customer_key.as_ref()
@@ -205,6 +216,12 @@ impl ObjectHeaders {
 impl WriteId {
     pub(crate) fn new(random: [u8; 16]) -> Self {
         Self(random.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// One that was written down; `None` of anything else.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        (text.len() == 32 && text.bytes().all(is_digit)).then(|| Self(text.to_owned()))
     }
 
     pub(crate) fn as_str(&self) -> &str {

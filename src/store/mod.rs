@@ -23,6 +23,7 @@ mod listing;
 mod multipart;
 mod paced;
 mod part;
+mod parts;
 mod pool;
 mod presign;
 mod rfc2047;
@@ -63,6 +64,7 @@ pub(crate) use self::headers::{ObjectHeaders, ReadOptions, WriteCondition, Write
 pub(crate) use self::idle::{Attempted, Unread, within};
 pub(crate) use self::listing::{ListPage, ListQuery, ListedObject};
 pub(crate) use self::multipart::{MultipartUpload, UploadedPart};
+pub(crate) use self::parts::ListedPart;
 pub(crate) use self::presign::Presigned;
 pub(crate) use self::route::Endpoint;
 use self::sign::Signer;

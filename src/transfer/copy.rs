@@ -66,7 +66,10 @@ async fn etag(engine: &Engine, source: CopySource<'_>) -> Option<String> {
 
 fn stored(outcome: Outcome) -> Result<Stored> {
     match outcome {
-        Outcome::Stored(stored) | Outcome::Created(stored) | Outcome::Replaced(stored) => Ok(stored),
+        Outcome::Stored(stored)
+        | Outcome::Created(stored)
+        | Outcome::Replaced(stored)
+        | Outcome::AlreadyStored(stored) => Ok(stored),
         Outcome::Exists => unreachable!("a copy has no condition for its destination"),
     }
 }

@@ -14,9 +14,10 @@ use super::doubt::Attempts;
 use super::single::hex;
 use super::upload::Outcome;
 use super::{Engine, Stopped};
-use crate::blocking::joined;
+use crate::blocking::{blocking, joined};
 use crate::checksum::ChecksumAlgorithm;
 use crate::error::{Error, ErrorKind, Result};
+use crate::journal::Journal;
 use crate::store::{Failure, MultipartUpload, Store, UploadedPart, WriteCondition};
 
 /// An upload that was begun, and its parts. Dropping it ends those under way and aborts it in a task of the runtime: as much
@@ -30,6 +31,25 @@ pub(super) struct Assembly {
     upload: Option<Arc<MultipartUpload>>,
     sending: JoinSet<Result<UploadedPart>>,
     sent: Vec<UploadedPart>,
+    /// With a journal: then the upload is left to the next call in place of being aborted.
+    notes: Option<PartNotes>,
+}
+
+/// Where the parts of an upload are noted that have arrived.
+#[derive(Clone)]
+pub(super) struct PartNotes {
+    journal: Arc<Journal>,
+    id: u64,
+}
+
+impl PartNotes {
+    pub(super) fn new(journal: &Arc<Journal>, id: u64) -> Self {
+        Self { journal: Arc::clone(journal), id }
+    }
+
+    async fn took(self, number: u32, etag: String, sum: String) -> Result<()> {
+        blocking(move || self.journal.took(self.id, number, &etag, &sum)).await
+    }
 }
 
 /// How long an abort may take, with its retries: somebody waits for the error that led to it.
@@ -57,9 +77,38 @@ impl Assembly {
                 upload: Some(Arc::new(upload)),
                 sending: JoinSet::new(),
                 sent: Vec::new(),
+                notes: None,
             })
         });
         begun.await.unwrap_or_else(|error| Err(joined(error)))
+    }
+
+    /// One that an earlier process may have begun.
+    pub(super) fn resumed(engine: &Engine, upload: MultipartUpload, notes: PartNotes) -> Self {
+        Self {
+            engine: engine.clone(),
+            runtime: Handle::current(),
+            since: Instant::now(),
+            upload: Some(Arc::new(upload)),
+            sending: JoinSet::new(),
+            sent: Vec::new(),
+            notes: Some(notes),
+        }
+    }
+
+    /// Leaves what is begun to who has `noted` it: it is not aborted any more.
+    pub(super) fn noted(&mut self, noted: PartNotes) {
+        self.notes = Some(noted);
+    }
+
+    /// Of the upload.
+    pub(super) fn id(&self) -> &str {
+        self.upload.as_ref().map_or("", |upload| &upload.id)
+    }
+
+    /// A part that the server has already.
+    pub(super) fn has(&mut self, part: UploadedPart) {
+        self.sent.push(part);
     }
 
     /// What its parts are to be sent with.
@@ -77,12 +126,32 @@ impl Assembly {
     where
         F: Future<Output = Result<UploadedPart, Failure>> + Send + 'static,
     {
+        self.send_noted(at_once, None, send).await
+    }
+
+    /// The same, and notes when it has arrived, with the `sum` of its bytes.
+    pub(super) async fn send_noted<F>(
+        &mut self,
+        at_once: usize,
+        sum: Option<String>,
+        send: impl Fn(Store, Arc<MultipartUpload>) -> F + Send + Sync + 'static,
+    ) -> Result<()>
+    where
+        F: Future<Output = Result<UploadedPart, Failure>> + Send + 'static,
+    {
         while self.sending.len() >= at_once {
             self.take_sent().await?;
         }
         let engine = self.engine.clone();
         if let Some(upload) = self.upload.clone() {
-            self.sending.spawn(async move { engine.request(|store| send(store.clone(), Arc::clone(&upload))).await });
+            let notes = self.notes.clone().zip(sum);
+            self.sending.spawn(async move {
+                let part = engine.request(|store| send(store.clone(), Arc::clone(&upload))).await?;
+                if let Some((notes, sum)) = notes {
+                    notes.took(part.number, part.etag.clone(), sum).await?;
+                }
+                Ok(part)
+            });
         }
         Ok(())
     }
@@ -126,7 +195,9 @@ impl Assembly {
         {
             // A part that arrives after the abort would stay.
             self.sending.shutdown().await;
-            abort(&self.engine, &upload).await;
+            if self.notes.is_none() || !can_be_gone_on_with(&ended) {
+                abort(&self.engine, &upload).await;
+            }
         }
         self.upload = None;
         ended
@@ -156,6 +227,12 @@ impl Assembly {
     }
 }
 
+/// Whether another call may complete what has ended so.
+fn can_be_gone_on_with(ended: &Result<Outcome, Stopped>) -> bool {
+    let Err(Stopped::Local(error)) = ended else { return false };
+    !matches!(error.kind(), ErrorKind::Changed | ErrorKind::InvalidObject | ErrorKind::NotFound)
+}
+
 /// The answer to a request that begins an upload. From when nobody waits for it, no other one is sent.
 async fn begin_unless<F>(
     nobody_waits: CancellationToken,
@@ -183,6 +260,9 @@ where
 
 impl Drop for Assembly {
     fn drop(&mut self) {
+        if self.notes.is_some() {
+            return;
+        }
         if let Some(upload) = self.upload.take() {
             let engine = self.engine.clone();
             let mut sending = std::mem::take(&mut self.sending);
@@ -200,7 +280,7 @@ fn part(sent: Result<Result<UploadedPart>, JoinError>) -> Result<UploadedPart> {
 }
 
 /// As well as it can be done: what led to it is the error that counts.
-async fn abort(engine: &Engine, upload: &MultipartUpload) {
+pub(super) async fn abort(engine: &Engine, upload: &MultipartUpload) {
     let aborted = tokio::time::timeout(ABORT_LIMIT, engine.request(|store| store.abort_multipart(upload))).await;
     let problem = match aborted {
         Ok(Ok(())) => return,

@@ -125,6 +125,14 @@ impl Reading {
         }
     }
 
+    /// When a file was written to last, where that is known.
+    pub(super) fn modified(&self) -> Option<SystemTime> {
+        match self {
+            Self::File(file) => file.was.modified,
+            Self::Bytes { .. } | Self::Stream(_) => None,
+        }
+    }
+
     /// The next `length` bytes; fewer only at the end. They are to go with a checksum of this algorithm.
     ///
     /// # Errors

@@ -39,6 +39,8 @@ pub(crate) enum Outcome {
     Exists,
     /// The condition was [`WriteCondition::Matches`], and that object was there.
     Replaced(Stored),
+    /// With a journal: an earlier call has stored it, and this one has sent nothing.
+    AlreadyStored(Stored),
 }
 
 /// A longer value of known size goes in parts, unless it is one part itself.
@@ -161,7 +163,7 @@ pub(super) fn create(
     }
 }
 
-fn too_long(length: &str) -> Error {
+pub(super) fn too_long(length: &str) -> Error {
     Error::new(
         ErrorKind::InvalidObject,
         format!("the value has {length}; the 10,000 parts of an upload cannot hold it"),

@@ -33,11 +33,8 @@ impl Meter {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        let passed = Arc::new(Passed {
-            sent: AtomicU64::new(0),
-            received: AtomicU64::new(0),
-            changed: watch::Sender::new(()),
-        });
+        let passed =
+            Arc::new(Passed { sent: AtomicU64::new(0), received: AtomicU64::new(0), changed: watch::Sender::new(()) });
         let counting = Arc::clone(&passed);
         runtime.spawn(async move {
             let listener = TcpListener::from_std(listener).unwrap();

@@ -4,10 +4,11 @@ use std::fs;
 use std::process::Stdio;
 
 use bytes::Bytes;
+use s3flow::testing::{LoggedRequest, Operation};
 
 use crate::meter::Meter;
 use crate::shell::Shell;
-use crate::support::{seed, split_mix};
+use crate::support::{count, seed, split_mix};
 
 /// What is moved, how often its process is killed, and how many bytes may pass in all, in hundredths of it.
 #[derive(Debug, Clone, Copy)]
@@ -54,7 +55,11 @@ async fn killed(shell: &Shell, meter: &Meter, trial: Trial, arguments: &[&str]) 
 fn tell(what: &str, trial: Trial, moved: u64, after: &[u64]) {
     let Trial { bytes, most, .. } = trial;
     let (mib, hundredths) = (moved >> 20, moved * 100 / bytes);
-    eprintln!("{what} of {} MiB, {} kills: {mib} MiB moved, {hundredths} %; killed after {after:?}", bytes >> 20, after.len());
+    eprintln!(
+        "{what} of {} MiB, {} kills: {mib} MiB moved, {hundredths} %; killed after {after:?}",
+        bytes >> 20,
+        after.len()
+    );
     assert_eq!(after.len() as u64, trial.kills);
     assert!(hundredths <= most, "{hundredths} % of the object were moved");
 }
@@ -83,4 +88,35 @@ async fn a_download_that_is_killed_again_and_again_moves_little_more_than_its_ob
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_download_of_2_gib_that_is_killed_20_times_moves_a_fifth_more_at_most() {
     download(FULL).await;
+}
+
+async fn upload(trial: Trial) {
+    let shell = Shell::new().await;
+    shell.server.create_bucket("bucket");
+    let content = content(trial.bytes);
+    let (large, small) = (shell.write("large", &content), shell.write("small", "small"));
+    let meter = Meter::to(shell.server.endpoint());
+    let pairs = ["small", small.as_str(), "large", large.as_str()];
+    let arguments: Vec<&str> = ["put", "s3://bucket/dir", "journal"].into_iter().chain(pairs).collect();
+    let after = killed(&shell, &meter, trial, &arguments).await;
+    assert!(shell.server.object("bucket", "dir/large").unwrap() == content);
+    assert_eq!(shell.server.object("bucket", "dir/small").unwrap(), "small");
+    // What was begun and killed before it was noted has no parts.
+    let answered = |request: &LoggedRequest| request.status() == Some(200);
+    let begun: Vec<_> = shell.server.log().into_iter().filter(answered).collect();
+    assert_eq!(count(&begun, Operation::CreateMultipartUpload), 1 + shell.server.multipart_uploads("bucket").len());
+    assert!(!shell.work.path().join("journal").exists());
+    tell("upload", trial, meter.received(), &after);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_that_is_killed_again_and_again_moves_little_more_than_its_file() {
+    upload(SMALL).await;
+}
+
+/// `cargo test --release --test it resume:: -- --ignored --nocapture`
+#[ignore = "takes minutes and 8 GiB"]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_of_2_gib_that_is_killed_20_times_moves_a_fifth_more_at_most() {
+    upload(FULL).await;
 }

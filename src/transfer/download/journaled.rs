@@ -4,7 +4,7 @@
 //! process is killed is lost.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io::{Seek as _, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,22 +18,19 @@ use super::window::first_window;
 use super::{Downloaded, IntoFile, STREAM, Wanted, strong};
 use crate::address::Location;
 use crate::blocking::blocking;
-use crate::checksum::{Checksum, ChecksumAlgorithm, Hasher, Method, Verification};
+use crate::checksum::{Hasher, Method, Verification};
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::{Facts, Got, Journal, Partial, Piece, What, Whole};
 use crate::scope::{Directory, FileWriter, PartFile, Space, Target};
 use crate::store::{ObjectHead, ReadOptions};
 use crate::transfer::parts::Plan;
+use crate::transfer::sums::{self, OWN, unreadable};
 use crate::transfer::{Engine, conditional};
 
 /// What a request asks for, at least. A shorter object comes in one.
 const PIECE: u64 = 4 * 1024 * 1024;
 /// Of an object, at most such a share is on its way, or one piece: it is what a kill loses.
 const SHARE_ON_ITS_WAY: u64 = 100;
-/// A file is read so much at a time.
-const READ: usize = 256 * 1024;
-/// The algorithm of the journal's own CRCs.
-const OWN: Method = Method::Algorithm(ChecksumAlgorithm::Crc64Nvme);
 
 /// Where it is noted what is written of a download.
 #[derive(Debug, Clone)]
@@ -165,7 +162,7 @@ impl Journaled<'_> {
         let (path, journal, what) = (file.path().to_owned(), Arc::clone(self.journal), self.what.clone());
         let (etag, size, verified) = (head.etag.clone().unwrap_or_default(), file.size(), *verified);
         let noted = self.into.directory.run(move || {
-            let [sum] = sums(&path, [OWN])?;
+            let [sum] = sums::of_file(&path, [OWN])?;
             journal.whole(&what, &path, Facts { etag: &etag, size, sum: &sum.to_base64(), verified })
         });
         file.leave_to(self.journal, noted.await?);
@@ -179,7 +176,7 @@ impl Journaled<'_> {
         let find = move || {
             let is_it = |path: &PathBuf| {
                 fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() == size)
-                    && sums(path, [OWN]).is_ok_and(|[found]| found.to_base64() == sum)
+                    && sums::of_file(path, [OWN]).is_ok_and(|[found]| found.to_base64() == sum)
             };
             Ok(places.into_iter().find(is_it))
         };
@@ -270,7 +267,7 @@ impl Journaled<'_> {
             (Some(own), None) => (own, None),
             (own, wanted) => {
                 let of = path.clone();
-                let read = move || sums(&of, [OWN, wanted.unwrap_or(OWN)]);
+                let read = move || sums::of_file(&of, [OWN, wanted.unwrap_or(OWN)]);
                 let [read, other] = blocking(read).await?;
                 (own.unwrap_or(read), wanted.map(|_| other))
             }
@@ -369,7 +366,8 @@ fn intact(path: &Path, partial: &Partial, method: Method, from: u64) -> Result<V
     let mut there = Vec::new();
     for Piece { offset, length, sum } in partial.pieces.values() {
         file.seek(SeekFrom::Start(*offset)).map_err(|error| unreadable(path, error))?;
-        let ([own, other], read) = hashed(&mut file, *length, [OWN, method]).map_err(|error| unreadable(path, error))?;
+        let ([own, other], read) =
+            sums::of_bytes(&mut file, *length, [OWN, method]).map_err(|error| unreadable(path, error))?;
         if read == *length && own.to_base64() == *sum {
             let range = from + offset..from + offset + length;
             there.push(Fetched { range, checksum: Some(other), stored: None });
@@ -378,34 +376,4 @@ fn intact(path: &Path, partial: &Partial, method: Method, from: u64) -> Result<V
         }
     }
     Ok(there)
-}
-
-/// The checksums of a file. Blocks.
-fn sums<const N: usize>(path: &Path, by: [Method; N]) -> Result<[Checksum; N]> {
-    let read = File::open(path).and_then(|mut file| hashed(&mut file, u64::MAX, by));
-    read.map(|(sums, _)| sums).map_err(|error| unreadable(path, error))
-}
-
-/// The checksums of up to `length` bytes, and how many there were.
-fn hashed<const N: usize>(file: &mut File, length: u64, by: [Method; N]) -> io::Result<([Checksum; N], u64)> {
-    let mut hashers = by.map(Hasher::new);
-    let mut buffer = vec![0; READ];
-    let mut done = 0;
-    while done < length {
-        let most = (length - done).min(READ as u64) as usize;
-        match file.read(&mut buffer[..most]) {
-            Ok(0) => break,
-            Ok(read) => {
-                hashers.iter_mut().for_each(|hasher| hasher.update(&buffer[..read]));
-                done += read as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok((hashers.map(Hasher::finish), done))
-}
-
-fn unreadable(path: &Path, error: io::Error) -> Error {
-    Error::new(ErrorKind::Io, format!("could not read {} of the journal", path.display())).with_source(error)
 }
