@@ -126,6 +126,9 @@ impl Book {
                 if line.len() as u64 == LONGEST_LINE {
                     return Err(self.problem("the line is too long").at(number, "crc").into_error());
                 }
+                if number == 1 && !line::may_begin_with(&line) {
+                    return Err(self.problem("it is no line of a journal").at(number, "crc").into_error());
+                }
                 return Ok(());
             };
             let path = self.path.clone();

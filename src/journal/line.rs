@@ -165,6 +165,12 @@ pub(super) fn write(before: &str, note: &Note) -> serde_json::Result<(Vec<u8>, S
     Ok((line, crc))
 }
 
+/// Whether a line may begin so.
+pub(super) fn may_begin_with(cut: &[u8]) -> bool {
+    let length = cut.len().min(BEFORE.len());
+    cut[..length] == BEFORE[..length]
+}
+
 /// The CRC of a line without its end, and what it says; or the field that is wrong, and why.
 pub(super) fn read(before: &str, line: &[u8]) -> Result<(String, Vec<u8>), (&'static str, &'static str)> {
     let parts = line.strip_prefix(BEFORE).and_then(|rest| rest.split_at_checked(CRC));

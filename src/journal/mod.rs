@@ -251,3 +251,6 @@ fn unusable(what: &str, path: &Path, error: io::Error) -> Error {
     let kind = if full { ErrorKind::InsufficientDiskSpace } else { ErrorKind::Io };
     Error::new(kind, format!("could not {what} {} of the journal", path.display())).with_source(error)
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,6 +41,7 @@ mod hostile;
 mod http;
 mod integrity;
 mod interop;
+mod journals;
 mod killed;
 mod limits;
 #[cfg(unix)]

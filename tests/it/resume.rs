@@ -22,7 +22,7 @@ const SMALL: Trial = Trial { bytes: 96 << 20, kills: 6, most: 140 };
 const FULL: Trial = Trial { bytes: 2 << 30, kills: 20, most: 120 };
 
 /// Bytes that are nowhere the same.
-fn content(length: u64) -> Bytes {
+pub(crate) fn content(length: u64) -> Bytes {
     (0..length / 8).flat_map(|at| split_mix(at).to_le_bytes()).collect()
 }
 

@@ -70,7 +70,7 @@ impl Wanted<'_> {
 }
 
 /// Whether the parts are the object without gaps.
-fn check_borders(fetched: &[Fetched], whole: &Range<u64>) -> Result<()> {
+pub(super) fn check_borders(fetched: &[Fetched], whole: &Range<u64>) -> Result<()> {
     let end = fetched.iter().try_fold(whole.start, |at, part| (part.range.start == at).then_some(part.range.end));
     if end == Some(whole.end) {
         return Ok(());
@@ -84,7 +84,7 @@ pub(super) fn not_the_object() -> Error {
 }
 
 /// Compares what came with the object's checksum, and tells of a difference which parts it is in.
-fn compare(composite: &Composite, fetched: &[Fetched]) -> Result<Verified> {
+pub(super) fn compare(composite: &Composite, fetched: &[Fetched]) -> Result<Verified> {
     let received: Vec<&Checksum> = fetched.iter().filter_map(|part| part.checksum.as_ref()).collect();
     compare_parts(composite, &received).map_err(|of_all| {
         let differs = (1..).zip(fetched).find_map(|(number, part)| match (&part.checksum, &part.stored) {

@@ -10,15 +10,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use super::check::Check;
+use super::composite::{check_borders, compare};
 use super::parallel::{AT_ONCE, Fetched, Parts, Wish, cut, of_whole};
 use super::pieces::Append;
 use super::window::first_window;
-use super::{Downloaded, IntoFile, STREAM, Wanted, strong};
+use super::{Downloaded, IntoFile, STREAM, Wanted, changed, strong};
 use crate::address::Location;
 use crate::blocking::blocking;
-use crate::checksum::{Hasher, Method, Verification};
+use crate::checksum::{Composite, Hasher, Method, StoredChecksum, Verification, Verified};
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::{Facts, Got, Journal, Partial, Piece, What, Whole};
 use crate::scope::{Directory, FileWriter, PartFile, Space, Target};
@@ -273,8 +275,13 @@ impl Journaled<'_> {
             }
         };
         let received = if check.method() == Some(method) { of_pieces } else { other };
-        let verified = match check.compare(received) {
+        let compared = match check.of_parts(head.size) {
+            Some(composite) => self.compare_parts(head, composite, &path).await,
+            None => check.compare(received),
+        };
+        let verified = match compared {
             Ok(verified) => verified,
+            Err(error) if error.kind() != ErrorKind::Integrity => return Err(error),
             Err(error) => {
                 // Its pieces are those that came: to go on with them would end here again.
                 let remove = move || fs::remove_file(&path).map_err(|error| unreadable(&path, error));
@@ -292,6 +299,45 @@ impl Journaled<'_> {
         };
         let file = Arc::new(self.into.directory.run(finish).await?);
         Ok(Some(Downloaded { head: head.clone(), offset: window.start, file, verified }))
+    }
+
+    /// Compares the parts that the object was uploaded in: where they are in the file, the answers to HEAD tell. `None` when they do
+    /// not.
+    async fn compare_parts(self, head: &ObjectHead, composite: &Composite, path: &Path) -> Result<Option<Verified>> {
+        let heads = (1..=composite.parts()).map(|number| self.part(head, number));
+        let heads: Vec<Option<Fetched>> = stream::iter(heads).buffered(AT_ONCE).try_collect().await?;
+        let Some(mut parts) = heads.into_iter().collect::<Option<Vec<Fetched>>>() else { return Ok(None) };
+        check_borders(&parts, &(0..head.size))?;
+        let (path, method) = (path.to_owned(), Method::Algorithm(composite.algorithm()));
+        let read = move || {
+            let mut file = File::open(&path).map_err(|error| unreadable(&path, error))?;
+            for part in &mut parts {
+                let read = sums::of_bytes(&mut file, part.length(), [method]);
+                let ([sum], _) = read.map_err(|error| unreadable(&path, error))?;
+                part.checksum = Some(sum);
+            }
+            Ok(parts)
+        };
+        compare(composite, &blocking(read).await?).map(Some)
+    }
+
+    /// One of the parts that the object was uploaded in; `None` when the service does not tell it.
+    async fn part(self, head: &ObjectHead, number: u32) -> Result<Option<Fetched>> {
+        let Wanted { engine, location, options } = self.into.wanted;
+        let options =
+            ReadOptions { if_match: head.etag.as_deref(), checksum: true, part: Some(number), range: None, ..options };
+        match engine.request(|store| store.head(location, options)).await {
+            Ok(part) => Ok(part.range.map(|range| {
+                let stored = part.checksum.and_then(StoredChecksum::of_bytes);
+                Fetched { range, checksum: None, stored }
+            })),
+            Err(error) if error.status() == Some(412) => Err(changed().with_source(error)),
+            Err(error) if error.is_retryable() => Err(error),
+            Err(error) => {
+                tracing::debug!(url = self.what.url, number, %error, "the parts of an object are not told");
+                Ok(None)
+            }
+        }
     }
 
     fn check(self, head: &ObjectHead, window: &Range<u64>) -> Check {
