@@ -148,6 +148,7 @@ const _: () = {
     handle::<PutReceipt>();
     handle::<DeleteReceipt>();
     handle::<ListCursor>();
+    handle::<JournalProblem>();
     handle::<AbandonedUpload>();
     handle::<ClientBuilder>();
     handle::<RetryPolicy>();

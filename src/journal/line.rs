@@ -177,10 +177,7 @@ pub(super) fn read(before: &str, line: &[u8]) -> Result<(String, Vec<u8>), (&'st
     let parts = parts.and_then(|(crc, rest)| Some((std::str::from_utf8(crc).ok()?, rest.strip_prefix(BEHIND)?)));
     let Some((found, text)) = parts else { return Err(("crc", "the line has no CRC")) };
     if crc(before, text) != found {
-        return Err((
-            "crc",
-            "it is not that of the line: this line or the one before it was edited, cut, moved or removed",
-        ));
+        return Err(("crc", "it is not that of the line: this line or those before it were edited"));
     }
     Ok((found.to_owned(), [b"{", text].concat()))
 }

@@ -282,7 +282,10 @@ proptest! {
         let directory = with(&bytes);
         match open(directory.path()) {
             Err(error) => prop_assert_eq!(problem(&error).line(), Some(1)),
-            Ok(_) => prop_assert!(b"{\"crc\":\"".starts_with(&bytes)),
+            Ok(_) => {
+                let is_cut = line::may_begin_with(&bytes) && bytes.len() < 20;
+                prop_assert!(is_cut, "{:?}", bytes);
+            }
         }
     }
 }

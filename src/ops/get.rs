@@ -39,7 +39,8 @@ use crate::transfer::{self, Downloaded};
 ///
 /// # Cancel safety
 ///
-/// Dropping the future ends the request and removes what was written; a write under way ends first.
+/// Dropping the future ends the request and removes what was written, unless a [journal](Self::journal) keeps it; a write under way
+/// ends first.
 #[derive(Debug, Clone)]
 #[must_use = "a get does nothing unless it is awaited"]
 pub struct Get {

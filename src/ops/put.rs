@@ -50,10 +50,11 @@ use crate::transfer::{self, Outcome, Upload};
 ///
 /// # Cancel safety
 ///
-/// Dropping the future ends its requests. The object is stored whole or not at all; which of the two is not known. The parts
-/// of a multipart upload are removed by a task of the runtime, if it is still there, within ten seconds and as well as the
-/// server lets them. An upload that is just being begun is waited for by such a task, as long, and then removed. Only when the
-/// server began one and its answer was lost, an upload without parts stays, which nothing tells from another client's.
+/// Dropping the future ends its requests. The object is stored whole or not at all; which of the two is not known. With a
+/// [journal](Self::journal), what was sent stays for the next call. Else the parts of a multipart upload are removed by a task
+/// of the runtime, if it is still there, within ten seconds and as well as the server lets them. An upload that is just being
+/// begun is waited for by such a task, as long, and then removed. Only when the server began one and its answer was lost, an
+/// upload without parts stays, which nothing tells from another client's.
 #[derive(Debug)]
 #[must_use = "a put does nothing unless it is awaited"]
 pub struct Put {

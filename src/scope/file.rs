@@ -163,7 +163,7 @@ impl FileLease {
             if let Some((journal, id)) = self.journal.get() {
                 // Before it is moved: who is killed in between finds it in one of the two places.
                 let destination = std::path::absolute(&destination)
-                    .map_err(|error| io_error("could not find the place of", &destination, error))?;
+                    .map_err(|error| io_error("could not look at", &destination, error))?;
                 journal.moved(*id, &destination)?;
             }
             let failed = |lease: &Self, error| {

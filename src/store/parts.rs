@@ -1,7 +1,7 @@
 //! The parts that a multipart upload has.
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListParts.html>
 
-use http::{Method, StatusCode};
+use http::Method;
 use object_store::client::HttpRequestBody;
 
 use super::failure::{Failure, FailureKind};
@@ -43,8 +43,8 @@ impl Store {
         };
         let (parts, body) = self.wire.send(&store.bucket, request).await?.into_parts();
         let (document, whole) = wire::read(body, MAX_LIST_BODY).await?;
-        if !whole || parts.status != StatusCode::OK {
-            return Err(malformed("what is no listing of parts"));
+        if !whole {
+            return Err(malformed("a listing of parts of over 32 MiB"));
         }
         match Failure::from_error_in_success(parts.status, &parts.headers, &document) {
             Some(failure) => Err(failure),
@@ -52,6 +52,9 @@ impl Store {
         }
     }
 }
+
+/// S3's own, and moto's.
+const ROOTS: [&[u8]; 2] = [b"ListPartsResult", b"ListPartsOutput"];
 
 /// Reads the answer to a question for what comes after `marker`.
 fn parse(
@@ -64,7 +67,7 @@ fn parse(
     let mut current = Entry::default();
     let read = xml::read(document, |depth, tag| -> Result<(), Problem> {
         match (depth, tag) {
-            (0, Tag::Open(name)) if name != b"ListPartsResult" => return Err("a document that is no listing of parts"),
+            (0, Tag::Open(name)) if !ROOTS.contains(&name) => return Err("a document that is no listing of parts"),
             (1, Tag::Open(b"Part")) => current = Entry::default(),
             (1, Tag::Close(b"Part", _)) => listed.push(std::mem::take(&mut current).whole()?),
             (1, Tag::Close(b"IsTruncated", text)) => truncated = text == "true",

@@ -15,7 +15,7 @@ use super::upload::{Outcome, Upload, create, too_long};
 use super::{Engine, Stopped, with_id};
 use crate::blocking::blocking;
 use crate::checksum::{Checksum, ChecksumAlgorithm, Hasher, Method};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::journal::{self, Content, InParts, Journal, Sent, Stored as Noted, Uploading, Way};
 use crate::observe;
 use crate::request::Source;
@@ -56,7 +56,7 @@ pub(crate) async fn upload_journaled(
         }
         Some(Sent::Uploading(uploading)) => match put.go_on(uploading).await? {
             GoOn::Done(stored) => return Ok(Outcome::AlreadyStored(stored)),
-            GoOn::With(begun) => Some(begun),
+            GoOn::With(begun) => Some(*begun),
             GoOn::Anew => None,
         },
         None => None,
@@ -78,7 +78,7 @@ struct Put<'a> {
 enum GoOn {
     /// It was completed.
     Done(Stored),
-    With(Begun),
+    With(Box<Begun>),
     Anew,
 }
 
@@ -125,7 +125,7 @@ impl Put<'_> {
             && let Some(listed) = self.list(&upload).await?
         {
             tracing::debug!(url = self.way.url, parts = listed.len(), "going on with an upload");
-            return Ok(GoOn::With(Begun { upload, id, part_size, listed, noted }));
+            return Ok(GoOn::With(Box::new(Begun { upload, id, part_size, listed, noted })));
         }
         // It is gone, or was one request: completed, or not.
         let ours = |head: &ObjectHead| head.write_id.is_some() && head.write_id == write_id;
@@ -344,8 +344,7 @@ const OWN_ALGORITHM: Option<ChecksumAlgorithm> = Some(ChecksumAlgorithm::Crc64Nv
 
 /// What the journal notes of bytes.
 async fn own(part: &Part) -> Result<Checksum> {
-    let missing = || Error::new(ErrorKind::Other, "there is no checksum");
-    part.checksum(OWN_ALGORITHM).await?.ok_or_else(missing)
+    part.checksum(OWN_ALGORITHM).await.map(|sum| sum.unwrap_or_else(|| unreachable!("an algorithm was given")))
 }
 
 fn stored(head: ObjectHead) -> Stored {

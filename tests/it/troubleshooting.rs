@@ -77,7 +77,7 @@ async fn a_message_stands_under_the_kind_of_its_error() {
     let errors = errors_of_many_kinds().await;
     let kinds: BTreeSet<String> = errors.iter().map(|error| error.kind().to_string()).collect();
     // All but `NotFound`, `AccessDenied` and `Throttled`, where the server has the word.
-    assert_eq!(kinds.len(), 14, "{kinds:?}");
+    assert_eq!(kinds.len(), 15, "{kinds:?}");
     for error in errors {
         let heading = format!("\n## {}\n", error.kind());
         let section = PAGE.split(&heading).nth(1).and_then(|rest| rest.split("\n## ").next());
@@ -85,6 +85,14 @@ async fn a_message_stands_under_the_kind_of_its_error() {
             messages_of(section.expect(&heading)).into_iter().any(|message| contains(&error.to_string(), message));
         assert!(told, "not under {}: {error}", error.kind());
     }
+}
+
+/// A directory with a file in it.
+fn directory_of_another(tmproot: &Path) -> std::path::PathBuf {
+    let directory = tmproot.join("thesis");
+    std::fs::create_dir(&directory).unwrap();
+    std::fs::write(directory.join("thesis.tex"), "text").unwrap();
+    directory
 }
 
 async fn errors_of_many_kinds() -> Vec<Error> {
@@ -126,6 +134,7 @@ async fn errors_of_many_kinds() -> Vec<Error> {
         Client::builder().concurrency(0).build().unwrap_err(),
         Client::builder().endpoint("localhost:9000").build().unwrap_err(),
         Client::builder().limits(Limits::default().memory_bytes(1)).build().unwrap_err(),
+        s3.get_all().journal(directory_of_another(tmproot.path())).await.unwrap_err(),
         Error::other("of the caller"),
     ];
     server.inject(Fault::html(200).operation(Operation::GetObject));

@@ -5,6 +5,7 @@ use s3flow::S3;
 pub(crate) mod abandoned;
 pub(crate) mod copies;
 pub(crate) mod deletes;
+pub(crate) mod journals;
 pub(crate) mod lists;
 pub(crate) mod manifests;
 pub(crate) mod objects;
@@ -68,6 +69,8 @@ macro_rules! every_case {
             deletes::what_is_deleted_is_gone_and_missing_keys_are_no_error,
             deletes::thousands_are_deleted_as_they_are_listed,
             deletes::every_key_is_deleted_under_exactly_its_name,
+            journals::a_dropped_upload_is_gone_on_with,
+            journals::a_dropped_download_is_gone_on_with,
             abandoned::what_nobody_finished_is_found_and_aborted,
             abandoned::what_was_begun_just_now_is_not_abandoned,
             abandoned::of_a_missing_bucket_no_uploads_are_listed,
