@@ -21,15 +21,15 @@ use crate::error::{Error, ErrorKind};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JournalProblem {
     path: PathBuf,
-    line: Option<usize>,
-    field: Option<String>,
+    /// The line, counted from 1, and its field.
+    place: Option<(usize, String)>,
     in_use: bool,
     problem: String,
 }
 
 impl JournalProblem {
     pub(super) fn new(path: &Path, problem: impl Into<String>) -> Self {
-        Self { path: path.to_owned(), line: None, field: None, in_use: false, problem: problem.into() }
+        Self { path: path.to_owned(), place: None, in_use: false, problem: problem.into() }
     }
 
     pub(super) fn in_use(path: &Path) -> Self {
@@ -39,7 +39,7 @@ impl JournalProblem {
 
     /// Lines count from 1.
     pub(super) fn at(self, line: usize, field: impl Into<String>) -> Self {
-        Self { line: Some(line), field: Some(field.into()), ..self }
+        Self { place: Some((line, field.into())), ..self }
     }
 
     pub(super) fn into_error(self) -> Error {
@@ -55,13 +55,13 @@ impl JournalProblem {
     /// The line of the file, counted from 1.
     #[must_use]
     pub fn line(&self) -> Option<usize> {
-        self.line
+        self.place.as_ref().map(|(line, _)| *line)
     }
 
     /// The field of the line.
     #[must_use]
     pub fn field(&self) -> Option<&str> {
-        self.field.as_deref()
+        self.place.as_ref().map(|(_, field)| field.as_str())
     }
 
     /// Whether another transfer uses the journal: in this process or in another one that lives.
@@ -73,15 +73,11 @@ impl JournalProblem {
 
 impl fmt::Display for JournalProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { path, line, field, in_use: _, problem } = self;
-        write!(f, "the journal {}", path.display())?;
-        if let Some(line) = line {
-            write!(f, ", line {line}")?;
+        let Self { path, place, in_use: _, problem } = self;
+        match place {
+            Some((line, field)) => write!(f, "the journal {}, line {line}, field {field}: {problem}", path.display()),
+            None => write!(f, "the journal {}: {problem}", path.display()),
         }
-        if let Some(field) = field {
-            write!(f, ", field {field}")?;
-        }
-        write!(f, ": {problem}")
     }
 }
 

@@ -36,7 +36,8 @@ pub(crate) async fn a_dropped_upload_is_gone_on_with(place: &Place) {
     assert_eq!(receipt.outcome(), PutOutcome::Stored);
     let sent = receipt.report().unwrap().bytes_sent;
     let rest = (27_u64 << 20) - noted as u64 * (5 << 20);
-    assert!(sent <= rest, "{sent} bytes were sent, and {noted} parts were there");
+    // With the documents around them.
+    assert!(sent <= rest + (64 << 10), "{sent} bytes were sent, and {noted} parts were there");
     assert!(place.s3.get("journaled").await.unwrap().blob().await.unwrap() == content);
     assert_eq!(put().await.unwrap().outcome(), PutOutcome::AlreadyStored);
     let left = place.s3.abandoned_uploads(["journaled"], std::time::Duration::ZERO).await.unwrap();
