@@ -54,7 +54,7 @@ impl Store {
 }
 
 /// S3's own, and moto's.
-const ROOTS: [&[u8]; 2] = [b"ListPartsResult", b"ListPartsOutput"];
+const ROOTS: [&[u8]; 2] = [b"ListPartsResult", b"ListPartsResponse"];
 
 /// Reads the answer to a question for what comes after `marker`.
 fn parse(
