@@ -93,7 +93,7 @@ impl Put {
         Self { s3, object, settings: Settings::default(), journal: None }
     }
 
-    /// Goes on where a process was killed, of a value that is a [file](PutValue::file): the directory `path`, which is made if it is
+    /// Goes on where a process was killed, of a value that is a [file](crate::PutValue::file): the directory `path`, which is made if it is
     /// missing (mode 0700), notes what has been sent, in `journal.jsonl`, and the next call with the same journal sends what is missing.
     /// Nothing has to be called before the process ends.
     ///
