@@ -44,6 +44,7 @@ mod s3;
 mod scope;
 #[cfg(feature = "serve")]
 pub mod serve;
+mod shard;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -66,13 +67,15 @@ pub use crate::observe::{Progress, ProgressSnapshot, ProgressUpdates, Report, Re
 pub use crate::ops::{
     AbandonedUploads, AbortUpload, Copy, CopyInput, CopyMany, Delete, DeleteMany, Exists, FileInput, Get, GetInput,
     GetMany, GetReader, GetRecursive, GetStream, Info, InfoMany, ListCursor, ListPaths, ListRecursive, ManifestWriter,
-    ObjectReader, Open, PresignGet, PresignPut, Put, PutInput, PutMany, PutWriter, ReadManifest, VerifyUnchanged,
+    ObjectReader, Open, PlanShards, PresignGet, PresignPut, Put, PutInput, PutMany, PutWriter, ReadManifest,
+    VerifyUnchanged,
 };
 pub use crate::presigned::PresignedRequest;
 pub use crate::receipt::{DeleteReceipt, PutOutcome, PutReceipt};
 pub use crate::request::{PutValue, S3CopyObject, S3GetObject, S3PutObject};
 pub use crate::retry::{RetryBudget, RetryPolicy};
 pub use crate::s3::S3;
+pub use crate::shard::Shard;
 pub use crate::store::TlsRoots;
 
 #[cfg(doc)]
@@ -149,6 +152,7 @@ const _: () = {
     handle::<DeleteReceipt>();
     handle::<ListCursor>();
     handle::<JournalProblem>();
+    handle::<Shard>();
     handle::<AbandonedUpload>();
     handle::<ClientBuilder>();
     handle::<RetryPolicy>();
@@ -179,6 +183,7 @@ const _: () = {
     send::<ReadManifest<S3GetObject>>();
     send::<ObjectReader>();
     send::<Open>();
+    send::<PlanShards>();
     send::<PresignGet>();
     send::<PresignPut>();
     send::<Put>();

@@ -2,6 +2,7 @@
 
 mod manifests;
 mod operation;
+mod shards;
 
 use std::fmt;
 use std::path::PathBuf;

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use futures::{Stream, StreamExt as _};
 
 use super::Operation;
-use super::listing::{Begin, ListCursor, Listings, Mode, Rest, in_byte_order, located};
+use super::listing::{Begin, Extent, ListCursor, Listings, Mode, Rest, in_byte_order, located};
 use super::many::{collect, numbered};
 use super::unchanged::VerifyUnchanged;
 use crate::address::{Directory, InvalidAddress};
@@ -18,13 +18,14 @@ use crate::manifest::{EntryInput, ManifestEntry};
 use crate::object::S3Object;
 use crate::observe::{Progress, Running};
 use crate::s3::S3;
+use crate::shard::Shard;
 
 /// A listing before and while it runs.
 struct Listed {
     s3: S3,
     mode: Mode,
     prefixes: Vec<String>,
-    begin: Begin,
+    extent: Extent,
     concurrency: Option<usize>,
     ordered: bool,
     state: State,
@@ -39,16 +40,16 @@ enum State {
 
 impl Listed {
     fn new(s3: S3, mode: Mode, prefixes: Vec<String>) -> Self {
-        let (begin, state) = (Begin::default(), State::Ready);
-        Self { s3, mode, prefixes, begin, concurrency: None, ordered: false, state }
+        let (extent, state) = (Extent::default(), State::Ready);
+        Self { s3, mode, prefixes, extent, concurrency: None, ordered: false, state }
     }
 
     fn start(&self) -> Result<Listings> {
         let concurrency = checked_concurrency(self.concurrency.unwrap_or(self.s3.concurrency()))?;
-        let check = self.begin.check(self.s3.root(), &self.prefixes);
+        let check = self.extent.check(self.s3.root(), &self.prefixes);
         check.map_err(|error| error.with_operation(self.mode.operation(), None))?;
         let prefixes = numbered(futures::stream::iter(self.prefixes.clone()).map(Ok)).boxed();
-        Ok(Listings::new(self.s3.clone(), self.mode, prefixes, self.begin.clone(), concurrency, self.ordered))
+        Ok(Listings::new(self.s3.clone(), self.mode, prefixes, self.extent.clone(), concurrency, self.ordered))
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<S3Object>>> {
@@ -91,8 +92,8 @@ impl Listed {
             let ranges = match rest {
                 Some(Rest::Some(ranges)) => ranges,
                 Some(Rest::All) => match root.directory(prefix) {
-                    Ok(directory) => self.begin.ranges(number, &directory)?,
-                    Err(_) => Begin::everything(),
+                    Ok(directory) => self.extent.ranges(number, &directory)?,
+                    Err(_) => self.extent.everything(),
                 },
                 None => {
                     let problem =
@@ -103,7 +104,8 @@ impl Listed {
             Ok((located(root, prefix), ranges))
         });
         let left: Result<Vec<_>> = left.collect();
-        left.map(ListCursor::new).map_err(|error| error.with_operation("cursor", None))
+        let shard = self.extent.shard.as_ref();
+        left.map(|left| ListCursor::new(shard, left)).map_err(|error| error.with_operation("cursor", None))
     }
 }
 
@@ -149,6 +151,25 @@ impl ListRecursive {
         Self(Listed::new(s3, Mode::Recursive, prefixes))
     }
 
+    /// What a shard has of its prefix.
+    pub(crate) fn of_shard(s3: S3, shard: &Shard) -> Self {
+        let prefix = match s3.root().url() {
+            None => Some(shard.prefix()),
+            Some(root) => shard.prefix().strip_prefix(root).and_then(|below| below.strip_prefix('/')),
+        };
+        // Not every directory below a root has a name there: slashes in front of one are dropped.
+        let prefix = prefix.filter(|prefix| located(s3.root(), prefix) == shard.prefix()).map(str::to_owned);
+        let mut listed = Listed::new(s3, Mode::Recursive, vec![prefix.unwrap_or_default()]);
+        if located(listed.s3.root(), &listed.prefixes[0]) != shard.prefix() {
+            let root = listed.s3.s3root().unwrap_or_default();
+            let problem = format!("the shard's prefix, {}, is not below the scope's root, {root}", shard.prefix());
+            let error = Error::new(ErrorKind::Config, problem);
+            listed.state = State::Refused(Some(error.with_operation("list_shard", None)));
+        }
+        listed.extent.shard = Some(shard.clone());
+        Self(listed)
+    }
+
     /// To look at how far it has come, from elsewhere and while it runs: how many objects were taken.
     #[must_use]
     pub fn progress(&self) -> Progress {
@@ -181,7 +202,7 @@ impl ListRecursive {
     /// # }
     /// ```
     pub fn start_after(mut self, key: impl Into<String>) -> Self {
-        self.0.begin = Begin::After(key.into());
+        self.0.extent.begin = Begin::After(key.into());
         self
     }
 
@@ -191,7 +212,7 @@ impl ListRecursive {
     /// The prefixes must be those of the [`cursor`](Self::cursor), in their order. Where the server ignores `start-after`, the pages before are
     /// read again, and what was taken is left out.
     pub fn resume(mut self, cursor: ListCursor) -> Self {
-        self.0.begin = Begin::Cursor(cursor);
+        self.0.extent.begin = Begin::Cursor(cursor);
         self
     }
 

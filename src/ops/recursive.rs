@@ -11,7 +11,7 @@ use futures::{Stream, StreamExt as _};
 use super::Operation;
 use super::get::{Settings, get, still_open};
 use super::journals::{Journaled, known, when_open};
-use super::listing::{Begin, Listings, Mode, in_byte_order};
+use super::listing::{Extent, Listings, Mode, in_byte_order};
 use super::many::{Many, collect, fan_out, numbered, progress};
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::S3Object;
@@ -184,7 +184,7 @@ impl Stream for GetRecursive {
             let opened = journal.take().map(|path| open(s3.clone(), path, std::mem::take(prefixes)));
             let start = move |journal: Option<Journaled>| {
                 let mode = Mode::RecursiveWithNamesake;
-                let objects = Listings::new(s3.clone(), mode, inputs, Begin::Beginning, concurrency, ordered);
+                let objects = Listings::new(s3.clone(), mode, inputs, Extent::default(), concurrency, ordered);
                 let is_known = journal.is_some() && !settings.return_info;
                 let inputs = objects.map(move |object| {
                     let object = object?;

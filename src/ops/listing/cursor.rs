@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::range::KeyRange;
 use crate::address::{Directory, MAX_KEY_BYTES, Root};
 use crate::error::{Error, ErrorKind, Result};
+use crate::shard::Shard;
 
 /// How far a [`ListRecursive`](crate::ListRecursive) has come: everything of it that was not taken yet. It is plain data, to be
 /// stored with any `serde` format, and given to [`ListRecursive::resume`](crate::ListRecursive::resume) by another process later.
@@ -35,6 +36,9 @@ use crate::error::{Error, ErrorKind, Result};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListCursor {
     version: u32,
+    /// The name of the shard that is listed, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shard: Option<String>,
     prefixes: Vec<Left>,
 }
 
@@ -49,9 +53,12 @@ struct Left {
 const VERSION: u32 = 1;
 
 impl ListCursor {
-    pub(in crate::ops) fn new(left: impl IntoIterator<Item = (String, Vec<KeyRange>)>) -> Self {
+    pub(in crate::ops) fn new(
+        shard: Option<&Shard>,
+        left: impl IntoIterator<Item = (String, Vec<KeyRange>)>,
+    ) -> Self {
         let prefixes = left.into_iter().map(|(prefix, ranges)| Left { prefix, ranges }).collect();
-        Self { version: VERSION, prefixes }
+        Self { version: VERSION, shard: shard.map(Shard::name), prefixes }
     }
 
     /// Whether nothing is left: a listing from here on has no objects, and sends no requests.
@@ -60,12 +67,20 @@ impl ListCursor {
         self.prefixes.iter().all(|left| left.ranges.is_empty())
     }
 
-    /// Whether it is one of these prefixes, and whole.
-    fn check(&self, root: &Root, prefixes: &[String]) -> Result<()> {
-        let Self { version, prefixes: left } = self;
+    /// Whether it is one of these prefixes or of this shard, and whole.
+    fn check(&self, root: &Root, shard: Option<&Shard>, prefixes: &[String]) -> Result<()> {
+        let Self { version, shard: of, prefixes: left } = self;
         let refused = |problem: String| Err(Error::new(ErrorKind::Config, format!("the cursor {problem}")));
         if *version != VERSION {
             return refused(format!("is of version {version}, and this is version {VERSION}"));
+        }
+        match (of, shard.map(Shard::name)) {
+            (Some(of), None) => return refused(format!("is of the shard {of}, and no shard is listed")),
+            (None, Some(listed)) => return refused(format!("is of no shard, and the shard {listed} is listed")),
+            (Some(of), Some(listed)) if *of != listed => {
+                return refused(format!("is of the shard {of}, and the shard {listed} is listed"));
+            }
+            _ => {}
         }
         if left.len() != prefixes.len() {
             return refused(format!("is of {} prefixes, and {} are listed", left.len(), prefixes.len()));
@@ -102,33 +117,43 @@ pub(in crate::ops) enum Begin {
     Cursor(ListCursor),
 }
 
-impl Begin {
-    /// Whether these prefixes can be listed from here.
+/// What of some prefixes is listed.
+#[derive(Debug, Clone, Default)]
+pub(in crate::ops) struct Extent {
+    pub(in crate::ops) begin: Begin,
+    /// Nothing beyond it.
+    pub(in crate::ops) shard: Option<Shard>,
+}
+
+impl Extent {
+    /// Whether these prefixes can be listed so.
     pub(in crate::ops) fn check(&self, root: &Root, prefixes: &[String]) -> Result<()> {
-        match self {
-            Self::Cursor(cursor) => cursor.check(root, prefixes),
-            Self::Beginning | Self::After(_) => Ok(()),
+        match &self.begin {
+            Begin::Cursor(cursor) => cursor.check(root, self.shard.as_ref(), prefixes),
+            Begin::Beginning | Begin::After(_) => Ok(()),
         }
     }
 
-    pub(in crate::ops) fn everything() -> Vec<KeyRange> {
-        vec![KeyRange::default()]
+    pub(in crate::ops) fn everything(&self) -> Vec<KeyRange> {
+        vec![self.shard.as_ref().map(KeyRange::of).unwrap_or_default()]
     }
 
     /// What is wanted of a prefix, by its number.
     pub(in crate::ops) fn ranges(&self, number: usize, directory: &Directory) -> Result<Vec<KeyRange>> {
-        match self {
-            Self::Beginning => Ok(Self::everything()),
-            Self::After(key) => {
+        let ranges = match &self.begin {
+            Begin::Beginning => return Ok(self.everything()),
+            Begin::After(key) => {
                 let key = format!("{}{key}", directory.prefix);
                 if key.len() > MAX_KEY_BYTES {
                     let problem = format!("the key to start after has {} bytes; S3 takes {MAX_KEY_BYTES}", key.len());
                     return Err(Error::new(ErrorKind::InvalidUrl, problem));
                 }
-                Ok(vec![KeyRange { start_after: Some(key), end_before: None }])
+                vec![KeyRange { start_after: Some(key), end_before: None }]
             }
-            Self::Cursor(cursor) => Ok(cursor.prefixes.get(number).map(|left| left.ranges.clone()).unwrap_or_default()),
-        }
+            Begin::Cursor(cursor) => cursor.prefixes.get(number).map(|left| left.ranges.clone()).unwrap_or_default(),
+        };
+        let Some(shard) = self.shard.as_ref().map(KeyRange::of) else { return Ok(ranges) };
+        Ok(ranges.iter().map(|range| range.within(&shard)).filter(|range| !range.is_empty()).collect())
     }
 }
 

@@ -1,7 +1,7 @@
 //! What all listings share: prefixes listed side by side, each one in pages.
 //!
 //! [`plan`] says which pages of a prefix are asked for, from what [`keyspace`] makes of its keys; [`prefix`] asks for them, by [`pages`].
-//! [`range`] and [`cursor`] say which keys are wanted.
+//! [`range`] and [`cursor`] say which keys are wanted. [`survey`] estimates where they are, to divide them.
 
 mod cursor;
 mod keyspace;
@@ -9,6 +9,7 @@ mod pages;
 mod plan;
 mod prefix;
 mod range;
+mod survey;
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
@@ -21,9 +22,10 @@ use futures::{Stream, StreamExt as _};
 use tokio::sync::Semaphore;
 
 pub use self::cursor::ListCursor;
-pub(in crate::ops) use self::cursor::{Begin, located};
+pub(in crate::ops) use self::cursor::{Begin, Extent, located};
 use self::prefix::Listing;
-use self::range::KeyRange;
+pub(in crate::ops) use self::range::KeyRange;
+pub(in crate::ops) use self::survey::{Answer as SurveyPage, Question, Survey};
 use crate::error::{Error, Result};
 use crate::object::S3Object;
 use crate::s3::S3;
@@ -68,7 +70,7 @@ pub(super) fn in_byte_order(one: &S3Object, other: &S3Object) -> Ordering {
 pub(super) struct Listings {
     shared: Shared,
     prefixes: Fuse<BoxStream<'static, Result<(usize, String)>>>,
-    begin: Begin,
+    extent: Extent,
     /// Those that are listed, with the number of each; in order, only the first one is polled.
     active: VecDeque<(usize, Active)>,
     begun: usize,
@@ -91,7 +93,7 @@ impl Listings {
         s3: S3,
         mode: Mode,
         prefixes: BoxStream<'static, Result<(usize, String)>>,
-        begin: Begin,
+        extent: Extent,
         concurrency: usize,
         ordered: bool,
     ) -> Self {
@@ -100,7 +102,7 @@ impl Listings {
         Self {
             shared,
             prefixes: prefixes.fuse(),
-            begin,
+            extent,
             active: VecDeque::new(),
             begun: 0,
             turn: (0, 0),
@@ -114,9 +116,9 @@ impl Listings {
         while self.active.len() < self.shared.concurrency {
             match self.prefixes.poll_next_unpin(cx) {
                 Poll::Ready(Some(prefix)) => {
-                    let (number, begin) = (self.begun, &self.begin);
+                    let (number, extent) = (self.begun, &self.extent);
                     let listing = prefix.and_then(|(index, prefix)| {
-                        Listing::start(self.shared.clone(), index, &prefix, |directory| begin.ranges(number, directory))
+                        Listing::start(self.shared.clone(), index, &prefix, |directory| extent.ranges(number, directory))
                     });
                     let listing = match listing {
                         Ok(listing) => Active::Listing(Box::new(listing)),

@@ -2,18 +2,31 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::shard::Shard;
+
 /// Keys between two, in byte order of UTF-8; both are whole keys, and both are left out.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(in crate::ops) struct KeyRange {
     /// `None`: from the first key on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) start_after: Option<String>,
+    pub(in crate::ops) start_after: Option<String>,
     /// `None`: to the last key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) end_before: Option<String>,
+    pub(in crate::ops) end_before: Option<String>,
 }
 
 impl KeyRange {
+    pub(super) fn of(shard: &Shard) -> Self {
+        let owned = |key: Option<&str>| key.map(str::to_owned);
+        Self { start_after: owned(shard.start_after()), end_before: owned(shard.end_before()) }
+    }
+
+    /// What both have.
+    pub(super) fn within(&self, other: &Self) -> Self {
+        let ends = [&self.end_before, &other.end_before].into_iter().flatten();
+        Self { start_after: self.start_after.clone().max(other.start_after.clone()), end_before: ends.min().cloned() }
+    }
+
     pub(super) fn contains(&self, key: &str) -> bool {
         self.start_after.as_deref().is_none_or(|after| key > after) && self.is_before_end(key)
     }
@@ -32,7 +45,7 @@ impl KeyRange {
     }
 
     /// Ends it with `key`, and gives what comes after that.
-    pub(super) fn split_after(&mut self, key: &str) -> Self {
+    pub(in crate::ops) fn split_after(&mut self, key: &str) -> Self {
         let end_before = self.end_before.replace(next_key(key));
         Self { start_after: Some(key.to_owned()), end_before }
     }

@@ -1,0 +1,436 @@
+//! Where the keys of a prefix are, estimated from a few of its pages, to divide them into parts of about equal count. Pure.
+//!
+//! The first page is of the next level: it shows the directories in one request, and of a flat prefix it is the first page of all. Each
+//! other one begins where the most keys are supposed that little is known of. What lies between two pages is reckoned from how dense
+//! they are, by [`KeySpace`]. Estimates decide where the cuts are and nothing else: each key is on one side of a cut.
+
+use std::ops::Range;
+
+use super::keyspace::KeySpace;
+use crate::address::MAX_KEY_BYTES;
+
+/// With fewer pages than this, little can be known.
+const LEAST_PROBES: usize = 9;
+const MOST_PROBES: usize = 300;
+/// One for so many pages that there seem to be. There may be a third of them.
+const PAGES_PER_PROBE: f64 = 300.0;
+/// More directories are not looked at one by one.
+const MOST_DIRECTORIES: usize = 40;
+/// Directories with nothing but another one are gone down so far.
+const MOST_LEVELS: usize = 3;
+/// All keys of so many pages are kept, and of the others one of [`THINNED`].
+const WHOLE_PAGES: usize = 32;
+const THINNED: usize = 16;
+/// A gap whose ends are farther apart, as so many times the run before it, is halved by its logarithm.
+const GALLOP: f64 = 4.0;
+/// Where what lies between two pages matters less than so much of a part, nothing more is asked.
+const ENOUGH: f64 = 0.05;
+
+#[derive(Debug)]
+pub(in crate::ops) struct Survey {
+    prefix: String,
+    space: KeySpace,
+    /// What is known, in order and apart; there is at least a key between two.
+    known: Vec<Stretch>,
+    /// Where those directories begin that are looked at one by one.
+    directories: Vec<String>,
+    /// Directories that hold everything, gone down one by one.
+    levels: Vec<String>,
+    answers: usize,
+    page_size: usize,
+    most: Option<usize>,
+}
+
+/// Keys that are known, all between two places.
+#[derive(Debug)]
+struct Stretch {
+    from: String,
+    /// `None`: to the last key.
+    to: Option<String>,
+    /// Some of them, and how many each stands for.
+    keys: Vec<(String, f64)>,
+}
+
+/// A page to ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::ops) struct Question {
+    pub(in crate::ops) prefix: String,
+    pub(in crate::ops) next_level: bool,
+    pub(in crate::ops) start_after: Option<String>,
+}
+
+/// Keys, and prefixes that end with `/`, in byte order.
+#[derive(Debug, Default)]
+pub(in crate::ops) struct Answer {
+    /// With whether each is a prefix.
+    pub(in crate::ops) entries: Vec<(String, bool)>,
+    pub(in crate::ops) more: bool,
+}
+
+/// What lies between two stretches.
+#[derive(Debug)]
+struct Gap {
+    /// Before this one of the known.
+    at: usize,
+    low: String,
+    high: Option<String>,
+    left: Edge,
+    right: Edge,
+    /// How many keys it probably has, and how doubtful that is.
+    mass: f64,
+    doubt: f64,
+}
+
+/// What a gap borders on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Edge {
+    /// Keys; the binary logarithm of how many there are in a unit of the space.
+    Dense(f64),
+    /// A place without keys.
+    Empty,
+    /// Another directory, which says nothing of this one.
+    Unknown,
+}
+
+impl Survey {
+    pub(in crate::ops) fn new(prefix: &str, most: Option<usize>) -> Self {
+        Self {
+            prefix: prefix.to_owned(),
+            space: KeySpace::new(prefix),
+            known: Vec::new(),
+            directories: Vec::new(),
+            levels: Vec::new(),
+            answers: 0,
+            page_size: 0,
+            most,
+        }
+    }
+
+    /// The next page to ask for, to make so many parts; `None` when enough is known.
+    pub(in crate::ops) fn next(&self, parts: usize) -> Option<Question> {
+        if self.known.is_empty() {
+            let prefix = self.levels.last().unwrap_or(&self.prefix).clone();
+            return Some(Question { prefix, next_level: true, start_after: None });
+        }
+        let gaps = self.gaps();
+        let total = self.total(&gaps);
+        let pages = (total / self.page_size.max(1) as f64 / PAGES_PER_PROBE) as usize;
+        if parts < 2 || self.answers >= self.most.unwrap_or(pages.clamp(LEAST_PROBES, MOST_PROBES)) {
+            return None;
+        }
+        let gap = gaps.iter().max_by(|one, other| (one.mass * one.doubt).total_cmp(&(other.mass * other.doubt)))?;
+        if gap.mass * gap.doubt < ENOUGH * total / parts as f64 {
+            return None;
+        }
+        let start_after = Some(self.place(gap, &gaps));
+        Some(Question { prefix: self.prefix.clone(), next_level: false, start_after })
+    }
+
+    /// Where in a gap the next page is to begin.
+    fn place(&self, gap: &Gap, gaps: &[Gap]) -> String {
+        let Gap { at, low, high, left, right, mass, .. } = gap;
+        let page = self.page_size.max(1) as f64;
+        if *mass <= 2.0 * page {
+            return low.clone();
+        }
+        let whole = self.space.distance(low, high.as_deref());
+        let inside = |low: &str, distance: f64| {
+            let key = self.space.beyond(low, distance)?;
+            (key > gap.low && gap.high.as_ref().is_none_or(|high| key < *high)).then_some(key)
+        };
+        let next = gaps.iter().find(|next| next.at == at + 1 && next.left == Edge::Unknown);
+        let found = match (left, right) {
+            // Near its end, where the next directory shows too.
+            (Edge::Unknown, Edge::Unknown) if next.is_some() && self.known[*at].keys.is_empty() => {
+                let rest = (page / 2.0 / mass).clamp(1.0 / 64.0, 0.5);
+                inside(low, whole + (1.0 - rest).log2())
+            }
+            (Edge::Dense(_), Edge::Empty) => {
+                let first = self.run_before(*at);
+                let (run, all) = (self.space.distance(first, Some(low)), self.space.distance(first, high.as_deref()));
+                if all - run > GALLOP { inside(first, f64::midpoint(all, run)) } else { inside(low, whole - 1.0) }
+            }
+            _ => inside(low, whole - 1.0),
+        };
+        found.unwrap_or_else(|| low.clone())
+    }
+
+    /// The first key of the directory of the gap before a stretch.
+    fn run_before(&self, at: usize) -> &str {
+        let low = self.known[at - 1].to.as_deref().unwrap_or_default();
+        let start = self.directory(low).start;
+        let mut keys = self.known[..at].iter().flat_map(|stretch| &stretch.keys).map(|(key, _)| key.as_str());
+        keys.find(|key| *key >= start.as_str()).unwrap_or(low)
+    }
+
+    /// A page has come; false when it is not one of keys in byte order behind where it was to begin.
+    pub(in crate::ops) fn answered(&mut self, question: &Question, answer: Answer) -> bool {
+        let Answer { entries, more } = answer;
+        let start = question.start_after.as_deref();
+        let sorted = entries.is_sorted_by(|(one, _), (other, _)| one < other);
+        let follows = entries.first().is_none_or(|(first, _)| start.is_none_or(|start| first.as_str() > start));
+        if !sorted || !follows || !entries.iter().all(|(key, _)| key.starts_with(&question.prefix)) {
+            return false;
+        }
+        self.answers += 1;
+        if more {
+            self.page_size = self.page_size.max(entries.len());
+        }
+        self.space.learn(entries.len(), |at| &entries[at].0);
+        match (&entries[..], start) {
+            ([(only, true)], None) if !more && self.levels.len() < MOST_LEVELS => self.levels.push(only.clone()),
+            (_, None) => self.skeleton(entries, more),
+            (_, Some(start)) => {
+                let to = entries.last().filter(|_| more).map(|(last, _)| last.clone());
+                self.add(start.to_owned(), to.or_else(|| more.then(|| start.to_owned())), entries);
+            }
+        }
+        true
+    }
+
+    /// Takes in a page of the next level.
+    fn skeleton(&mut self, entries: Vec<(String, bool)>, more: bool) {
+        let directories: Vec<usize> = (0..entries.len()).filter(|at| entries[*at].1).collect();
+        // Too many are one gap.
+        let skipped = match (directories.first(), directories.last()) {
+            (Some(first), Some(last)) if directories.len() > MOST_DIRECTORIES => *first..*last,
+            _ => 0..0,
+        };
+        let mut stretch = Stretch { from: self.prefix.clone(), to: None, keys: Vec::new() };
+        for (at, (key, is_directory)) in entries.into_iter().enumerate() {
+            if skipped.contains(&at) && at > skipped.start {
+                continue;
+            }
+            if !is_directory {
+                stretch.keys.push((key, 1.0));
+                continue;
+            }
+            let end = behind(&key);
+            if skipped.is_empty() || at == skipped.start {
+                stretch.to = Some(key.clone());
+                self.known.push(std::mem::replace(&mut stretch, Stretch { from: end, to: None, keys: Vec::new() }));
+                self.directories.push(key);
+            } else {
+                stretch.from = end;
+            }
+        }
+        if more {
+            let last = stretch.keys.last().map(|(last, _)| last.clone());
+            stretch.to = Some(last.unwrap_or_else(|| stretch.from.clone()));
+        }
+        self.known.push(stretch);
+    }
+
+    /// Takes in what is known from a place on.
+    fn add(&mut self, from: String, to: Option<String>, entries: Vec<(String, bool)>) {
+        let step = if self.answers > WHOLE_PAGES { THINNED } else { 1 };
+        let last = entries.len().saturating_sub(1);
+        let kept = entries.into_iter().enumerate().filter(|(at, _)| at % step == 0 || *at == last);
+        let mut stretch = Stretch { from, to, keys: kept.map(|(_, (key, _))| (key, step as f64)).collect() };
+        let first = self.known.partition_point(|known| known.to.as_ref().is_some_and(|to| *to < stretch.from));
+        let mut end = first;
+        while self.known.get(end).is_some_and(|known| stretch.to.as_ref().is_none_or(|to| known.from <= *to)) {
+            end += 1;
+        }
+        for known in self.known.drain(first..end) {
+            if known.from < stretch.from {
+                // It ends where this one begins.
+                let new = std::mem::replace(&mut stretch.keys, known.keys);
+                let reached = stretch.keys.last().map(|(last, _)| last.clone());
+                stretch.keys.extend(new.into_iter().filter(|(key, _)| reached.as_ref().is_none_or(|reached| key > reached)));
+                stretch.from = known.from;
+            } else {
+                let reached = stretch.keys.last().map(|(last, _)| last.clone());
+                let beyond = |key: &str| reached.as_deref().is_none_or(|reached| key > reached);
+                stretch.keys.extend(known.keys.into_iter().filter(|(key, _)| beyond(key)));
+            }
+            if let Some(to) = &stretch.to
+                && known.to.as_ref().is_none_or(|known| known > to)
+            {
+                stretch.to = known.to;
+            }
+        }
+        self.known.insert(first, stretch);
+    }
+
+    /// The directory that a place is in, as the range of its keys.
+    fn directory(&self, place: &str) -> Range<String> {
+        let next = self.directories.partition_point(|directory| directory.as_str() <= place);
+        let end = match next.checked_sub(1).map(|at| &self.directories[at]) {
+            Some(directory) if place < behind(directory).as_str() => return directory.clone()..behind(directory),
+            Some(directory) => behind(directory),
+            None => self.prefix.clone(),
+        };
+        end..self.directories.get(next).cloned().unwrap_or_else(|| behind(&self.prefix))
+    }
+
+    fn gaps(&self) -> Vec<Gap> {
+        let mut gaps = Vec::new();
+        for at in 1..=self.known.len() {
+            let Some(low) = self.known[at - 1].to.clone() else { break };
+            let high = self.known.get(at).map(|next| next.from.clone());
+            let (left, right) = self.edges(at, &low);
+            gaps.push(Gap { at, low, high, left, right, mass: 0.0, doubt: 1.0 });
+        }
+        let dense = gaps.iter().flat_map(|gap| [gap.left, gap.right]).filter_map(Edge::density);
+        let (sum, count) = dense.fold((0.0, 0), |(sum, count), density| (sum + density, count + 1));
+        let usual = (count > 0).then(|| sum / f64::from(count));
+        for gap in &mut gaps {
+            let distance = self.space.distance(&gap.low, gap.high.as_deref());
+            (gap.mass, gap.doubt) = gap.weigh(distance, usual, self.page_size as f64);
+        }
+        gaps
+    }
+
+    fn edges(&self, at: usize, low: &str) -> (Edge, Edge) {
+        let directory = self.directory(low);
+        let before = self.known[at - 1].keys.iter().rev();
+        let before = before.take_while(|(key, _)| *key >= directory.start);
+        let left = match self.density(before) {
+            Some(density) => Edge::Dense(density),
+            None if low == directory.start => Edge::Unknown,
+            None => Edge::Empty,
+        };
+        let Some(next) = self.known.get(at) else { return (left, Edge::Empty) };
+        let after = next.keys.iter().take_while(|(key, _)| *key < directory.end);
+        let right = match self.density(after) {
+            Some(density) => {
+                let hole = self.space.distance(&next.from, next.keys.first().map(|(first, _)| first.as_str()));
+                // A hole of so many pages.
+                let pages = hole + density - (self.page_size.max(1) as f64).log2();
+                if pages > 2.0 { Edge::Empty } else { Edge::Dense(density) }
+            }
+            None if next.from == directory.end => Edge::Unknown,
+            None => Edge::Empty,
+        };
+        (left, right)
+    }
+
+    /// Of the first page of these keys, in the order of their distance from a gap.
+    fn density<'a>(&self, keys: impl Iterator<Item = &'a (String, f64)>) -> Option<f64> {
+        let (mut ends, mut count) = (None::<(&str, &str)>, 0.0);
+        for (key, weight) in keys {
+            ends = Some((ends.map_or(key, |(first, _)| first), key));
+            count += weight;
+            if count >= self.page_size as f64 {
+                break;
+            }
+        }
+        let (one, other) = ends?;
+        let distance = self.space.distance(one.min(other), Some(one.max(other)));
+        (!distance.is_nan()).then(|| f64::log2(count) - distance)
+    }
+
+    fn total(&self, gaps: &[Gap]) -> f64 {
+        let known: f64 = self.known.iter().flat_map(|stretch| &stretch.keys).map(|(_, weight)| weight).sum();
+        known + gaps.iter().map(|gap| gap.mass).sum::<f64>()
+    }
+
+    /// The last keys of all parts but the last one, in order and each once: about so many parts of equal count.
+    pub(in crate::ops) fn cuts(&self, parts: usize) -> Vec<String> {
+        let gaps = self.gaps();
+        let part = self.total(&gaps) / parts as f64;
+        let mut cuts: Vec<String> = Vec::new();
+        let mut passed = 0.0;
+        let wanted = |cuts: &[String]| part * (cuts.len() + 1) as f64;
+        let mut gaps = gaps.iter().peekable();
+        // Places where there is no cut to be found count as one.
+        let mut missed = Vec::new();
+        for (at, stretch) in self.known.iter().enumerate() {
+            if let Some(gap) = gaps.next_if(|gap| gap.at == at) {
+                while cuts.len() + 1 < parts && passed + gap.mass > wanted(&cuts) {
+                    let key = self.quantile(gap, wanted(&cuts) - passed);
+                    missed.push(key.is_none());
+                    cuts.push(key.unwrap_or_else(|| gap.low.clone()));
+                }
+                passed += gap.mass;
+            }
+            for (key, weight) in &stretch.keys {
+                passed += weight;
+                while cuts.len() + 1 < parts && passed >= wanted(&cuts) {
+                    cuts.push(key.clone());
+                }
+            }
+        }
+        if let Some(gap) = gaps.next() {
+            while cuts.len() + 1 < parts && passed + gap.mass > wanted(&cuts) {
+                let key = self.quantile(gap, wanted(&cuts) - passed);
+                cuts.push(key.unwrap_or_else(|| gap.low.clone()));
+            }
+        }
+        let last = match self.known.last() {
+            Some(Stretch { to: None, keys, .. }) => keys.last().map(|(last, _)| last.clone()),
+            _ => None,
+        };
+        cuts.retain(|key| {
+            key.len() <= MAX_KEY_BYTES && *key > self.prefix && last.as_ref().is_none_or(|last| key < last)
+        });
+        cuts.sort_unstable();
+        cuts.dedup();
+        cuts
+    }
+
+    /// The key of a gap with so many keys before it in there.
+    fn quantile(&self, gap: &Gap, keys: f64) -> Option<String> {
+        let share = gap.share(keys / gap.mass);
+        let distance = self.space.distance(&gap.low, gap.high.as_deref());
+        let key = self.space.beyond(&gap.low, distance + share.log2())?;
+        gap.high.as_ref().is_none_or(|high| key < *high).then_some(key)
+    }
+}
+
+impl Edge {
+    fn density(self) -> Option<f64> {
+        match self {
+            Self::Dense(density) => Some(density),
+            Self::Empty | Self::Unknown => None,
+        }
+    }
+}
+
+impl Gap {
+    /// How many keys there probably are in a gap of such a length, and how doubtful that is.
+    fn weigh(&self, distance: f64, usual: Option<f64>, page: f64) -> (f64, f64) {
+        let (mass, doubt) = match (self.left, self.right) {
+            (Edge::Dense(one), Edge::Dense(other)) => {
+                let mass = f64::midpoint((distance + one).exp2(), (distance + other).exp2());
+                (mass, ((one - other).abs() / 2.0).clamp(0.4, 1.0))
+            }
+            (Edge::Dense(density), Edge::Unknown) | (Edge::Unknown, Edge::Dense(density)) => {
+                ((distance + density).exp2(), 0.5)
+            }
+            (Edge::Dense(density), Edge::Empty) | (Edge::Empty, Edge::Dense(density)) => {
+                ((distance + density).exp2() / 2.0, 1.0)
+            }
+            (Edge::Empty, Edge::Empty) => (usual.map_or(0.0, |usual| (distance + usual).exp2() / 8.0), 0.5),
+            (Edge::Unknown, _) | (_, Edge::Unknown) => (usual.map_or(4.0 * page, |usual| (distance + usual).exp2()), 1.5),
+        };
+        if mass.is_finite() { (mass, doubt) } else { (page, doubt) }
+    }
+
+    /// How far into it so much of its keys lies.
+    fn share(&self, part: f64) -> f64 {
+        match (self.left, self.right) {
+            // The density changes evenly: the area of a trapezoid.
+            (Edge::Dense(one), Edge::Dense(other)) => {
+                let ratio = (other - one).clamp(-20.0, 20.0).exp2();
+                let slope = (ratio - 1.0) / 2.0;
+                if slope.abs() < 1e-3 {
+                    return part;
+                }
+                ((1.0 + 4.0 * slope * part * (1.0 + slope)).max(0.0).sqrt() - 1.0) / (2.0 * slope)
+            }
+            (Edge::Dense(_), Edge::Empty) => part / 2.0,
+            (Edge::Empty, Edge::Dense(_)) => f64::midpoint(1.0, part),
+            _ => part,
+        }
+    }
+}
+
+/// What follows all keys that begin so.
+fn behind(directory: &str) -> String {
+    format!("{directory}{}", char::MAX)
+}
+
+#[cfg(test)]
+mod tests;
