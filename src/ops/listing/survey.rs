@@ -23,6 +23,7 @@ const WHOLE_PAGES: usize = 32;
 const THINNED: usize = 16;
 /// A gap whose ends are farther apart, as so many times the run before it, is halved by its logarithm.
 const GALLOP: f64 = 4.0;
+const FAR: f64 = 13.0;
 /// Where what lies between two pages matters less than so much of a part, nothing more is asked.
 const ENOUGH: f64 = 0.05;
 
@@ -79,6 +80,8 @@ struct Gap {
     /// How many keys it probably has, and how doubtful that is.
     mass: f64,
     doubt: f64,
+    /// Whether its end is so far beyond the run before it that this says little.
+    far: bool,
 }
 
 /// What a gap borders on.
@@ -114,11 +117,12 @@ impl Survey {
         }
         let gaps = self.gaps();
         let total = self.total(&gaps);
-        let pages = (total / self.page_size.max(1) as f64 / PAGES_PER_PROBE) as usize;
+        let sure = gaps.iter().filter(|gap| gap.left.density().is_some() && gap.right.density().is_some());
+        let pages = (sure.map(|gap| gap.mass).sum::<f64>() / self.page_size.max(1) as f64 / PAGES_PER_PROBE) as usize;
         if parts < 2 || self.answers >= self.most.unwrap_or(pages.clamp(LEAST_PROBES, MOST_PROBES)) {
             return None;
         }
-        let gap = gaps.iter().max_by(|one, other| (one.mass * one.doubt).total_cmp(&(other.mass * other.doubt)))?;
+        let gap = gaps.iter().rev().max_by(|one, other| (one.mass * one.doubt).total_cmp(&(other.mass * other.doubt)))?;
         if gap.mass * gap.doubt < ENOUGH * total / parts as f64 {
             return None;
         }
@@ -145,10 +149,10 @@ impl Survey {
                 let rest = (page / 2.0 / mass).clamp(1.0 / 64.0, 0.5);
                 inside(low, whole + (1.0 - rest).log2())
             }
-            (Edge::Dense(_), Edge::Empty) => {
+            (Edge::Dense(_), Edge::Empty | Edge::Unknown) if gap.far => {
                 let first = self.run_before(*at);
                 let (run, all) = (self.space.distance(first, Some(low)), self.space.distance(first, high.as_deref()));
-                if all - run > GALLOP { inside(first, f64::midpoint(all, run)) } else { inside(low, whole - 1.0) }
+                inside(first, f64::midpoint(all, run))
             }
             _ => inside(low, whole - 1.0),
         };
@@ -270,14 +274,28 @@ impl Survey {
             let Some(low) = self.known[at - 1].to.clone() else { break };
             let high = self.known.get(at).map(|next| next.from.clone());
             let (left, right) = self.edges(at, &low);
-            gaps.push(Gap { at, low, high, left, right, mass: 0.0, doubt: 1.0 });
+            gaps.push(Gap { at, low, high, left, right, mass: 0.0, doubt: 1.0, far: false });
         }
         let dense = gaps.iter().flat_map(|gap| [gap.left, gap.right]).filter_map(Edge::density);
         let (sum, count) = dense.fold((0.0, 0), |(sum, count), density| (sum + density, count + 1));
         let usual = (count > 0).then(|| sum / f64::from(count));
         for gap in &mut gaps {
             let distance = self.space.distance(&gap.low, gap.high.as_deref());
-            (gap.mass, gap.doubt) = gap.weigh(distance, usual, self.page_size as f64);
+            let page = self.page_size.max(1) as f64;
+            if let (Edge::Dense(density), Edge::Empty | Edge::Unknown) = (gap.left, gap.right) {
+                let first = self.run_before(gap.at);
+                let run = self.space.distance(first, Some(&gap.low));
+                gap.far = distance - run > GALLOP && distance + density - page.log2() > FAR;
+            }
+            (gap.mass, gap.doubt) = gap.weigh(distance, usual, page);
+        }
+        for gap in &mut gaps {
+            if gap.far {
+                // Between nothing and all of it, by the logarithm.
+                let run = (self.space.distance(self.run_before(gap.at), Some(&gap.low)) - self.space.distance(&gap.low, gap.high.as_deref())).exp2();
+                gap.mass *= run.sqrt();
+                gap.doubt = 2.0;
+            }
         }
         gaps
     }
@@ -291,7 +309,7 @@ impl Survey {
             None if low == directory.start => Edge::Unknown,
             None => Edge::Empty,
         };
-        let Some(next) = self.known.get(at) else { return (left, Edge::Empty) };
+        let Some(next) = self.known.get(at) else { return (left, Edge::Unknown) };
         let after = next.keys.iter().take_while(|(key, _)| *key < directory.end);
         let right = match self.density(after) {
             Some(density) => {
