@@ -29,14 +29,17 @@ const ENOUGH: f64 = 0.05;
 
 #[derive(Debug)]
 pub(in crate::ops) struct Survey {
+    /// What all keys begin with, as far as is known.
     prefix: String,
     space: KeySpace,
+    /// Of the names below any of the directories: they are of the same kind, and not of that of the directories' names.
+    below: KeySpace,
     /// What is known, in order and apart; there is at least a key between two.
     known: Vec<Stretch>,
     /// Where those directories begin that are looked at one by one.
     directories: Vec<String>,
-    /// Directories that hold everything, gone down one by one.
-    levels: Vec<String>,
+    /// How many directories were gone down that hold everything.
+    levels: usize,
     answers: usize,
     page_size: usize,
     most: Option<usize>,
@@ -100,9 +103,10 @@ impl Survey {
         Self {
             prefix: prefix.to_owned(),
             space: KeySpace::new(prefix),
+            below: KeySpace::new(""),
             known: Vec::new(),
             directories: Vec::new(),
-            levels: Vec::new(),
+            levels: 0,
             answers: 0,
             page_size: 0,
             most,
@@ -112,8 +116,7 @@ impl Survey {
     /// The next page to ask for, to make so many parts; `None` when enough is known.
     pub(in crate::ops) fn next(&self, parts: usize) -> Option<Question> {
         if self.known.is_empty() {
-            let prefix = self.levels.last().unwrap_or(&self.prefix).clone();
-            return Some(Question { prefix, next_level: true, start_after: None });
+            return Some(Question { prefix: self.prefix.clone(), next_level: true, start_after: None });
         }
         let gaps = self.gaps();
         let total = self.total(&gaps);
@@ -137,9 +140,9 @@ impl Survey {
         if *mass <= 2.0 * page {
             return low.clone();
         }
-        let whole = self.space.distance(low, high.as_deref());
+        let whole = self.distance(low, high.as_deref());
         let inside = |low: &str, distance: f64| {
-            let key = self.space.beyond(low, distance)?;
+            let key = self.beyond(low, distance)?;
             (key > gap.low && gap.high.as_ref().is_none_or(|high| key < *high)).then_some(key)
         };
         let next = gaps.iter().find(|next| next.at == at + 1 && next.left == Edge::Unknown);
@@ -151,7 +154,7 @@ impl Survey {
             }
             (Edge::Dense(_), Edge::Empty | Edge::Unknown) if gap.far => {
                 let first = self.run_before(*at);
-                let (run, all) = (self.space.distance(first, Some(low)), self.space.distance(first, high.as_deref()));
+                let (run, all) = (self.distance(first, Some(low)), self.distance(first, high.as_deref()));
                 inside(first, f64::midpoint(all, run))
             }
             _ => inside(low, whole - 1.0),
@@ -180,11 +183,15 @@ impl Survey {
         if more {
             self.page_size = self.page_size.max(entries.len());
         }
-        self.space.learn(entries.len(), |at| &entries[at].0);
         match (&entries[..], start) {
-            ([(only, true)], None) if !more && self.levels.len() < MOST_LEVELS => self.levels.push(only.clone()),
+            ([(only, true)], None) if !more && self.levels < MOST_LEVELS => {
+                self.levels += 1;
+                self.prefix.clone_from(only);
+                self.space = KeySpace::new(only);
+            }
             (_, None) => self.skeleton(entries, more),
             (_, Some(start)) => {
+                self.learn(&entries);
                 let to = entries.last().filter(|_| more).map(|(last, _)| last.clone());
                 self.add(start.to_owned(), to.or_else(|| more.then(|| start.to_owned())), entries);
             }
@@ -192,8 +199,44 @@ impl Survey {
         true
     }
 
+    fn learn(&mut self, entries: &[(String, bool)]) {
+        let of_directories: Vec<_> = entries.chunk_by(|(one, _), (other, _)| self.below(one) == self.below(other)).collect();
+        for keys in of_directories {
+            match keys.first().and_then(|(first, _)| self.below(first)).map(str::len) {
+                Some(length) => self.below.learn(keys.len(), |at| &keys[at].0[length..]),
+                None => self.space.learn(keys.len(), |at| &keys[at].0),
+            }
+        }
+    }
+
+    /// The directory that a place is below, of those that are looked at one by one.
+    fn below(&self, place: &str) -> Option<&str> {
+        let next = self.directories.partition_point(|directory| directory.as_str() <= place);
+        next.checked_sub(1).map(|at| self.directories[at].as_str()).filter(|directory| place.starts_with(directory))
+    }
+
+    /// As [`KeySpace::distance`].
+    fn distance(&self, low: &str, high: Option<&str>) -> f64 {
+        match self.below(low) {
+            Some(directory) => {
+                let high = high.and_then(|high| high.strip_prefix(directory));
+                self.below.distance(&low[directory.len()..], high.filter(|high| !high.starts_with(char::MAX)))
+            }
+            None => self.space.distance(low, high),
+        }
+    }
+
+    /// As [`KeySpace::beyond`].
+    fn beyond(&self, low: &str, distance: f64) -> Option<String> {
+        match self.below(low) {
+            Some(directory) => Some(format!("{directory}{}", self.below.beyond(&low[directory.len()..], distance)?)),
+            None => self.space.beyond(low, distance),
+        }
+    }
+
     /// Takes in a page of the next level.
     fn skeleton(&mut self, entries: Vec<(String, bool)>, more: bool) {
+        self.space.learn(entries.len(), |at| &entries[at].0);
         let directories: Vec<usize> = (0..entries.len()).filter(|at| entries[*at].1).collect();
         // Too many are one gap.
         let skipped = match (directories.first(), directories.last()) {
@@ -280,11 +323,11 @@ impl Survey {
         let (sum, count) = dense.fold((0.0, 0), |(sum, count), density| (sum + density, count + 1));
         let usual = (count > 0).then(|| sum / f64::from(count));
         for gap in &mut gaps {
-            let distance = self.space.distance(&gap.low, gap.high.as_deref());
+            let distance = self.distance(&gap.low, gap.high.as_deref());
             let page = self.page_size.max(1) as f64;
             if let (Edge::Dense(density), Edge::Empty | Edge::Unknown) = (gap.left, gap.right) {
                 let first = self.run_before(gap.at);
-                let run = self.space.distance(first, Some(&gap.low));
+                let run = self.distance(first, Some(&gap.low));
                 gap.far = distance - run > GALLOP && distance + density - page.log2() > FAR;
             }
             (gap.mass, gap.doubt) = gap.weigh(distance, usual, page);
@@ -292,7 +335,7 @@ impl Survey {
         for gap in &mut gaps {
             if gap.far {
                 // Between nothing and all of it, by the logarithm.
-                let run = (self.space.distance(self.run_before(gap.at), Some(&gap.low)) - self.space.distance(&gap.low, gap.high.as_deref())).exp2();
+                let run = (self.distance(self.run_before(gap.at), Some(&gap.low)) - self.distance(&gap.low, gap.high.as_deref())).exp2();
                 gap.mass *= run.sqrt();
                 gap.doubt = 2.0;
             }
@@ -313,7 +356,7 @@ impl Survey {
         let after = next.keys.iter().take_while(|(key, _)| *key < directory.end);
         let right = match self.density(after) {
             Some(density) => {
-                let hole = self.space.distance(&next.from, next.keys.first().map(|(first, _)| first.as_str()));
+                let hole = self.distance(&next.from, next.keys.first().map(|(first, _)| first.as_str()));
                 // A hole of so many pages.
                 let pages = hole + density - (self.page_size.max(1) as f64).log2();
                 if pages > 2.0 { Edge::Empty } else { Edge::Dense(density) }
@@ -335,7 +378,7 @@ impl Survey {
             }
         }
         let (one, other) = ends?;
-        let distance = self.space.distance(one.min(other), Some(one.max(other)));
+        let distance = self.distance(one.min(other), Some(one.max(other)));
         (!distance.is_nan()).then(|| f64::log2(count) - distance)
     }
 
@@ -391,8 +434,8 @@ impl Survey {
     /// The key of a gap with so many keys before it in there.
     fn quantile(&self, gap: &Gap, keys: f64) -> Option<String> {
         let share = gap.share(keys / gap.mass);
-        let distance = self.space.distance(&gap.low, gap.high.as_deref());
-        let key = self.space.beyond(&gap.low, distance + share.log2())?;
+        let distance = self.distance(&gap.low, gap.high.as_deref());
+        let key = self.beyond(&gap.low, distance + share.log2())?;
         gap.high.as_ref().is_none_or(|high| key < *high).then_some(key)
     }
 }
