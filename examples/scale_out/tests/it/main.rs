@@ -6,5 +6,6 @@ mod support;
 
 mod kills;
 mod late;
+mod metaflow;
 mod scaling;
 mod wrong_input;
