@@ -266,7 +266,8 @@ mod tests {
         assert_eq!(name, shard.clone().name());
         assert!(name.starts_with("00003-of-00016-") && name.len() == 31, "{name}");
         assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'), "{name}");
-        let other = Shard::new("s3://bucket/dir/".to_owned(), 3, 16, Some("dir/k".to_owned()), Some("dir/r".to_owned()));
+        let other =
+            Shard::new("s3://bucket/dir/".to_owned(), 3, 16, Some("dir/k".to_owned()), Some("dir/r".to_owned()));
         assert_ne!(name, other.name());
     }
 }

@@ -246,8 +246,11 @@ impl Sample {
     /// The last keys of all parts but the last one.
     fn cuts(self, parts: usize) -> Vec<String> {
         let keys: Vec<String> = self.keys.into_iter().collect();
-        let mut cuts: Vec<String> =
-            (1..parts).map(|part| keys.len() * part / parts).filter(|end| *end > 0).map(|end| keys[end - 1].clone()).collect();
+        let mut cuts: Vec<String> = (1..parts)
+            .map(|part| keys.len() * part / parts)
+            .filter(|end| *end > 0)
+            .map(|end| keys[end - 1].clone())
+            .collect();
         cuts.dedup();
         cuts
     }

@@ -53,10 +53,7 @@ struct Left {
 const VERSION: u32 = 1;
 
 impl ListCursor {
-    pub(in crate::ops) fn new(
-        shard: Option<&Shard>,
-        left: impl IntoIterator<Item = (String, Vec<KeyRange>)>,
-    ) -> Self {
+    pub(in crate::ops) fn new(shard: Option<&Shard>, left: impl IntoIterator<Item = (String, Vec<KeyRange>)>) -> Self {
         let prefixes = left.into_iter().map(|(prefix, ranges)| Left { prefix, ranges }).collect();
         Self { version: VERSION, shard: shard.map(Shard::name), prefixes }
     }

@@ -118,7 +118,9 @@ impl Listings {
                 Poll::Ready(Some(prefix)) => {
                     let (number, extent) = (self.begun, &self.extent);
                     let listing = prefix.and_then(|(index, prefix)| {
-                        Listing::start(self.shared.clone(), index, &prefix, |directory| extent.ranges(number, directory))
+                        Listing::start(self.shared.clone(), index, &prefix, |directory| {
+                            extent.ranges(number, directory)
+                        })
                     });
                     let listing = match listing {
                         Ok(listing) => Active::Listing(Box::new(listing)),

@@ -125,7 +125,8 @@ impl Survey {
         if parts < 2 || self.answers >= self.most.unwrap_or(pages.clamp(LEAST_PROBES, MOST_PROBES)) {
             return None;
         }
-        let gap = gaps.iter().rev().max_by(|one, other| (one.mass * one.doubt).total_cmp(&(other.mass * other.doubt)))?;
+        let gap =
+            gaps.iter().rev().max_by(|one, other| (one.mass * one.doubt).total_cmp(&(other.mass * other.doubt)))?;
         if gap.mass * gap.doubt < ENOUGH * total / parts as f64 {
             return None;
         }
@@ -200,7 +201,8 @@ impl Survey {
     }
 
     fn learn(&mut self, entries: &[(String, bool)]) {
-        let of_directories: Vec<_> = entries.chunk_by(|(one, _), (other, _)| self.below(one) == self.below(other)).collect();
+        let of_directories: Vec<_> =
+            entries.chunk_by(|(one, _), (other, _)| self.below(one) == self.below(other)).collect();
         for keys in of_directories {
             match keys.first().and_then(|(first, _)| self.below(first)).map(str::len) {
                 Some(length) => self.below.learn(keys.len(), |at| &keys[at].0[length..]),
@@ -284,7 +286,9 @@ impl Survey {
                 // It ends where this one begins.
                 let new = std::mem::replace(&mut stretch.keys, known.keys);
                 let reached = stretch.keys.last().map(|(last, _)| last.clone());
-                stretch.keys.extend(new.into_iter().filter(|(key, _)| reached.as_ref().is_none_or(|reached| key > reached)));
+                stretch
+                    .keys
+                    .extend(new.into_iter().filter(|(key, _)| reached.as_ref().is_none_or(|reached| key > reached)));
                 stretch.from = known.from;
             } else {
                 let reached = stretch.keys.last().map(|(last, _)| last.clone());
@@ -335,7 +339,9 @@ impl Survey {
         for gap in &mut gaps {
             if gap.far {
                 // Between nothing and all of it, by the logarithm.
-                let run = (self.distance(self.run_before(gap.at), Some(&gap.low)) - self.distance(&gap.low, gap.high.as_deref())).exp2();
+                let run = (self.distance(self.run_before(gap.at), Some(&gap.low))
+                    - self.distance(&gap.low, gap.high.as_deref()))
+                .exp2();
                 gap.mass *= run.sqrt();
                 gap.doubt = 2.0;
             }
@@ -464,7 +470,9 @@ impl Gap {
                 ((distance + density).exp2() / 2.0, 1.0)
             }
             (Edge::Empty, Edge::Empty) => (usual.map_or(0.0, |usual| (distance + usual).exp2() / 8.0), 0.5),
-            (Edge::Unknown, _) | (_, Edge::Unknown) => (usual.map_or(4.0 * page, |usual| (distance + usual).exp2()), 1.5),
+            (Edge::Unknown, _) | (_, Edge::Unknown) => {
+                (usual.map_or(4.0 * page, |usual| (distance + usual).exp2()), 1.5)
+            }
         };
         if mass.is_finite() { (mass, doubt) } else { (page, doubt) }
     }

@@ -39,7 +39,16 @@ fn planned(keys: &[String], prefix: &str, parts: usize, page: usize, most: Optio
     let mut survey = Survey::new(prefix, most);
     let mut probes = 0;
     while let Some(question) = survey.next(parts) {
-        if std::env::var_os("SHOW").is_some() && most.is_none() { let gaps = survey.gaps(); println!("   {:?} total {}", question.start_after, survey.total(&gaps)); for gap in gaps { println!("      {:?} {:?} {:?} {:?} {} {}", gap.low, gap.high, gap.left, gap.right, gap.mass, gap.doubt); } }
+        if std::env::var_os("SHOW").is_some() && most.is_none() {
+            let gaps = survey.gaps();
+            println!("   {:?} total {}", question.start_after, survey.total(&gaps));
+            for gap in gaps {
+                println!(
+                    "      {:?} {:?} {:?} {:?} {} {}",
+                    gap.low, gap.high, gap.left, gap.right, gap.mass, gap.doubt
+                );
+            }
+        }
         assert!(survey.answered(&question, answer(keys, &question, page)));
         probes += 1;
     }
@@ -88,7 +97,14 @@ fn sets(count: usize) -> Vec<(&'static str, Vec<String>)> {
     let flat_dates = sorted((0..count).map(|number| {
         let second = number * 40_000_000 / count;
         let (day, second) = (second / 86_400, second % 86_400);
-        format!("2026-{:02}-{:02}T{:02}:{:02}:{:02}Z", day / 28 % 12 + 1, day % 28 + 1, second / 3600, second / 60 % 60, second % 60) + &format!("{number:07}")
+        format!(
+            "2026-{:02}-{:02}T{:02}:{:02}:{:02}Z",
+            day / 28 % 12 + 1,
+            day % 28 + 1,
+            second / 3600,
+            second / 60 % 60,
+            second % 60
+        ) + &format!("{number:07}")
     }));
     let runs = sorted((0..count).map(|number| match number % 100 {
         0..=39 => format!("b-run/{number:09}"),
@@ -117,10 +133,17 @@ fn sets(count: usize) -> Vec<(&'static str, Vec<String>)> {
 #[test]
 fn measure() {
     for (name, keys) in sets(1_000_000) {
-        if std::env::var("SHOW").is_ok_and(|show| show != name) { continue; }
+        if std::env::var("SHOW").is_ok_and(|show| show != name) {
+            continue;
+        }
         for most in [None, Some(30), Some(100)] {
             let Planned { cuts, probes } = planned(&keys, "", 16, PAGE, most);
-            println!("{name}: {} keys, {} shards, {probes} probes, ratio {:.2}", keys.len(), cuts.len() + 1, ratio(&keys, &cuts, 16));
+            println!(
+                "{name}: {} keys, {} shards, {probes} probes, ratio {:.2}",
+                keys.len(),
+                cuts.len() + 1,
+                ratio(&keys, &cuts, 16)
+            );
         }
     }
 }
