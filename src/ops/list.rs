@@ -34,7 +34,7 @@ struct Listed {
 enum State {
     Ready,
     /// `None` once it has ended.
-    Running(Listings, Option<Running>),
+    Running(Box<Listings>, Option<Running>),
     Refused(Option<Error>),
 }
 
@@ -55,13 +55,13 @@ impl Listed {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<S3Object>>> {
         if let State::Ready = self.state {
             self.state = match self.start() {
-                Ok(listings) => State::Running(listings, Some(self.s3.counters().begin(None))),
+                Ok(listings) => State::Running(Box::new(listings), Some(self.s3.counters().begin(None))),
                 Err(error) => State::Refused(Some(error)),
             };
         }
         match &mut self.state {
             State::Running(listings, running) => {
-                let next = ready!(Pin::new(listings).poll_next(cx));
+                let next = ready!(Pin::new(&mut **listings).poll_next(cx));
                 let counters = self.s3.counters();
                 match &next {
                     Some(found) => counters.count(found.is_ok()),

@@ -26,8 +26,8 @@ const MOST_SAMPLES: usize = 65_536;
 ///
 /// # How even they are
 ///
-/// Each key is in exactly one shard, whatever the plan is made of. That they have about equally many keys is an estimate: from 9 pages, or
-/// one for each 300 pages that there seem to be, 300 at most; [`probes`](Self::probes) says otherwise. Where that many pages are all of the prefix,
+/// Each key is in exactly one shard, whatever the plan is made of. That they have about equally many keys is an estimate: from 9 pages,
+/// or up to 200 where there seem to be over 1,048,576; [`probes`](Self::probes) says otherwise. Where that many pages are all of the prefix,
 /// the plan is exact.
 ///
 /// The first request shows the directories of the next level, and the others read a page in places where many keys are supposed. Keys that
@@ -60,7 +60,7 @@ impl PlanShards {
     }
 
     /// How many pages are read, at most; one request more where that leaves untried whether the server heeds `start-after`. More make the
-    /// shards more even. Default: 9, or one for each 300 pages that there seem to be, 300 at most.
+    /// shards more even. Default: 9, and 16 more for each time that there seem to be twice 1,048,576 pages, 200 at most.
     pub fn probes(mut self, pages: usize) -> Self {
         self.probes = Some(pages);
         self
@@ -79,7 +79,6 @@ impl PlanShards {
     /// # Ok(())
     /// # }
     /// ```
-    #[expect(clippy::wrong_self_convention, reason = "it says what a plan is made from, as copy_from and get_from do")]
     pub fn from_manifest<I>(mut self, manifest: I) -> Self
     where
         I: Stream + Send + 'static,
@@ -246,12 +245,58 @@ impl Sample {
     /// The last keys of all parts but the last one.
     fn cuts(self, parts: usize) -> Vec<String> {
         let keys: Vec<String> = self.keys.into_iter().collect();
-        let mut cuts: Vec<String> = (1..parts)
-            .map(|part| keys.len() * part / parts)
-            .filter(|end| *end > 0)
-            .map(|end| keys[end - 1].clone())
-            .collect();
+        let ends =
+            (1..parts).map(|part| (keys.len() * part).div_ceil(parts)).filter(|end| (1..keys.len()).contains(end));
+        let mut cuts: Vec<String> = ends.map(|end| keys[end - 1].clone()).collect();
         cuts.dedup();
         cuts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::address::Root;
+
+    #[test]
+    fn a_sample_of_many_keys_is_small_and_divides_them_evenly_in_any_order() {
+        let key = |number: u64| format!("{number:07}");
+        for order in [1_u64, 7919, 99_991] {
+            let mut sample = Sample::default();
+            for number in 0..300_000 {
+                // Some twice.
+                sample.add(&key(number * order % 300_000));
+                sample.add(&key(number % 3));
+            }
+            assert!(sample.keys.len() <= MOST_SAMPLES && sample.keys.len() > MOST_SAMPLES / 4);
+            let ends: Vec<u64> = sample.cuts(16).iter().map(|cut| cut.parse().unwrap()).collect();
+            assert_eq!(ends.len(), 15);
+            for (at, end) in ends.into_iter().enumerate() {
+                assert!(end.abs_diff(300_000 * (at as u64 + 1) / 16) < 300_000 / 160, "{at}: {end}");
+            }
+        }
+    }
+
+    #[test]
+    fn few_keys_of_a_manifest_are_divided_exactly_and_none_give_one_shard() {
+        let mut sample = Sample::default();
+        (0..5).for_each(|number| sample.add(&number.to_string()));
+        assert_eq!(sample.cuts(16), ["0", "1", "2", "3"]);
+        assert!(Sample::default().cuts(16).is_empty());
+    }
+
+    #[test]
+    fn shards_meet_and_have_all_keys() {
+        let directory = Root::Urls.directory("s3://b/d").unwrap();
+        let shards = divided(&directory, vec!["d/1".to_owned(), "d/2".to_owned()]);
+        let ends: Vec<_> =
+            shards.iter().map(|shard| (shard.number(), shard.start_after(), shard.end_before())).collect();
+        let expected = [(0, None, Some("d/1\0")), (1, Some("d/1"), Some("d/2\0")), (2, Some("d/2"), None)];
+        assert_eq!(ends, expected);
+        for shard in shards {
+            assert_eq!((shard.prefix(), shard.of()), ("s3://b/d/", 3));
+            let written = serde_json::to_string(&shard).unwrap();
+            assert_eq!(serde_json::from_str::<Shard>(&written).unwrap(), shard);
+        }
     }
 }

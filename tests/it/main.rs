@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod shards;
 mod shell;
 mod support;
 

@@ -11,9 +11,11 @@ use crate::address::MAX_KEY_BYTES;
 
 /// With fewer pages than this, little can be known.
 const LEAST_PROBES: usize = 9;
-const MOST_PROBES: usize = 300;
-/// One for so many pages that there seem to be. There may be a third of them.
-const PAGES_PER_PROBE: f64 = 300.0;
+const MOST_PROBES: usize = 200;
+/// More than so many pages are worth more probes, so many for each time that they are twice as many. What keys seem to be is often many
+/// times too much.
+const MANY_PAGES: f64 = 1_048_576.0;
+const PROBES_PER_DOUBLING: f64 = 16.0;
 /// More directories are not looked at one by one.
 const MOST_DIRECTORIES: usize = 40;
 /// Directories with nothing but another one are gone down so far.
@@ -21,9 +23,11 @@ const MOST_LEVELS: usize = 3;
 /// All keys of so many pages are kept, and of the others one of [`THINNED`].
 const WHOLE_PAGES: usize = 32;
 const THINNED: usize = 16;
-/// A gap whose ends are farther apart, as so many times the run before it, is halved by its logarithm.
+/// The end of a gap is far when that is so many times the run before it and so many pages, both as binary logarithms.
 const GALLOP: f64 = 4.0;
 const FAR: f64 = 13.0;
+/// A place without keys of a quarter of a gap, by its logarithm.
+const HOLE: f64 = 2.0;
 /// Where what lies between two pages matters less than so much of a part, nothing more is asked.
 const ENOUGH: f64 = 0.05;
 
@@ -34,6 +38,8 @@ pub(in crate::ops) struct Survey {
     space: KeySpace,
     /// Of the names below any of the directories: they are of the same kind, and not of that of the directories' names.
     below: KeySpace,
+    /// Behind this name, none of the directories whose ends are known has any.
+    end_below: Option<String>,
     /// What is known, in order and apart; there is at least a key between two.
     known: Vec<Stretch>,
     /// Where those directories begin that are looked at one by one.
@@ -104,6 +110,7 @@ impl Survey {
             prefix: prefix.to_owned(),
             space: KeySpace::new(prefix),
             below: KeySpace::new(""),
+            end_below: None,
             known: Vec::new(),
             directories: Vec::new(),
             levels: 0,
@@ -120,9 +127,7 @@ impl Survey {
         }
         let gaps = self.gaps();
         let total = self.total(&gaps);
-        let sure = gaps.iter().filter(|gap| gap.left.density().is_some() && gap.right.density().is_some());
-        let pages = (sure.map(|gap| gap.mass).sum::<f64>() / self.page_size.max(1) as f64 / PAGES_PER_PROBE) as usize;
-        if parts < 2 || self.answers >= self.most.unwrap_or(pages.clamp(LEAST_PROBES, MOST_PROBES)) {
+        if parts < 2 || self.answers >= self.most.unwrap_or_else(|| self.probes(&gaps)) {
             return None;
         }
         let gap =
@@ -132,6 +137,14 @@ impl Survey {
         }
         let start_after = Some(self.place(gap, &gaps));
         Some(Question { prefix: self.prefix.clone(), next_level: false, start_after })
+    }
+
+    /// How many pages may be asked for.
+    fn probes(&self, gaps: &[Gap]) -> usize {
+        let sure = gaps.iter().filter(|gap| gap.left.density().is_some() && gap.right.density().is_some());
+        let pages = sure.map(|gap| gap.mass).sum::<f64>() / self.page_size.max(1) as f64;
+        let more = PROBES_PER_DOUBLING * (pages / MANY_PAGES).max(1.0).log2();
+        (LEAST_PROBES + more as usize).min(MOST_PROBES)
     }
 
     /// Where in a gap the next page is to begin.
@@ -221,8 +234,11 @@ impl Survey {
     fn distance(&self, low: &str, high: Option<&str>) -> f64 {
         match self.below(low) {
             Some(directory) => {
-                let high = high.and_then(|high| high.strip_prefix(directory));
-                self.below.distance(&low[directory.len()..], high.filter(|high| !high.starts_with(char::MAX)))
+                let low = &low[directory.len()..];
+                let high =
+                    high.and_then(|high| high.strip_prefix(directory)).filter(|high| !high.starts_with(char::MAX));
+                let end = || self.end_below.as_deref().filter(|end| *end > low);
+                self.below.distance(low, high.or_else(end))
             }
             None => self.space.distance(low, high),
         }
@@ -302,6 +318,19 @@ impl Survey {
             }
         }
         self.known.insert(first, stretch);
+        self.end_below = self.directories.iter().filter_map(|directory| self.end_of(directory)).max();
+    }
+
+    /// Behind which name a directory has no more, where that is known.
+    fn end_of(&self, directory: &str) -> Option<String> {
+        let end = behind(directory);
+        let last = self.known.iter().rev().find(|stretch| stretch.from < end)?;
+        if last.to.as_ref().is_some_and(|to| *to < end) {
+            return None;
+        }
+        let mut keys = last.keys.iter().rev().map(|(key, _)| key.as_str()).skip_while(|key| *key >= end.as_str());
+        let found = keys.next().filter(|key| *key > last.from.as_str()).unwrap_or(&last.from);
+        found.strip_prefix(directory).filter(|name| !name.is_empty()).map(str::to_owned)
     }
 
     /// The directory that a place is in, as the range of its keys.
@@ -359,13 +388,14 @@ impl Survey {
             None => Edge::Empty,
         };
         let Some(next) = self.known.get(at) else { return (left, Edge::Unknown) };
+        let whole = self.distance(low, Some(&next.from));
         let after = next.keys.iter().take_while(|(key, _)| *key < directory.end);
         let right = match self.density(after) {
             Some(density) => {
                 let hole = self.distance(&next.from, next.keys.first().map(|(first, _)| first.as_str()));
                 // A hole of so many pages.
                 let pages = hole + density - (self.page_size.max(1) as f64).log2();
-                if pages > 2.0 { Edge::Empty } else { Edge::Dense(density) }
+                if pages > 2.0 && hole > whole - HOLE { Edge::Empty } else { Edge::Dense(density) }
             }
             None if next.from == directory.end => Edge::Unknown,
             None => Edge::Empty,

@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
+use super::super::range::KeyRange;
 use super::*;
 
 const PAGE: usize = 1000;
@@ -39,16 +40,6 @@ fn planned(keys: &[String], prefix: &str, parts: usize, page: usize, most: Optio
     let mut survey = Survey::new(prefix, most);
     let mut probes = 0;
     while let Some(question) = survey.next(parts) {
-        if std::env::var_os("SHOW").is_some() && most.is_none() {
-            let gaps = survey.gaps();
-            println!("   {:?} total {}", question.start_after, survey.total(&gaps));
-            for gap in gaps {
-                println!(
-                    "      {:?} {:?} {:?} {:?} {} {}",
-                    gap.low, gap.high, gap.left, gap.right, gap.mass, gap.doubt
-                );
-            }
-        }
         assert!(survey.answered(&question, answer(keys, &question, page)));
         probes += 1;
     }
@@ -131,19 +122,97 @@ fn sets(count: usize) -> Vec<(&'static str, Vec<String>)> {
 }
 
 #[test]
-fn measure() {
+fn of_a_million_keys_the_largest_of_16_parts_is_at_most_half_more_than_the_mean_by_less_than_a_hundredth_of_the_pages()
+{
     for (name, keys) in sets(1_000_000) {
-        if std::env::var("SHOW").is_ok_and(|show| show != name) {
+        let Planned { cuts, probes } = planned(&keys, "", 16, PAGE, None);
+        let pages = keys.len().div_ceil(PAGE);
+        let largest = ratio(&keys, &cuts, 16);
+        println!("{name}: {} keys in {} shards by {probes} probes: {largest:.2}", keys.len(), cuts.len() + 1);
+        assert!(probes * 100 < pages, "{name}: {probes} probes for {pages} pages");
+        if ["dates", "hex", "uuid", "numbers", "few digits", "nine of ten in one directory"].contains(&name) {
+            assert!(cuts.len() == 15 && largest <= 1.5, "{name}: {} cuts, {largest}", cuts.len());
+        }
+    }
+}
+
+#[test]
+fn directories_of_any_sizes_are_found_with_more_probes() {
+    for (name, keys) in sets(1_000_000) {
+        if !["zipf", "runs", "numbered, nine of ten in one directory"].contains(&name) {
             continue;
         }
-        for most in [None, Some(30), Some(100)] {
-            let Planned { cuts, probes } = planned(&keys, "", 16, PAGE, most);
-            println!(
-                "{name}: {} keys, {} shards, {probes} probes, ratio {:.2}",
-                keys.len(),
-                cuts.len() + 1,
-                ratio(&keys, &cuts, 16)
-            );
+        let Planned { cuts, probes } = planned(&keys, "", 16, PAGE, Some(100));
+        let largest = ratio(&keys, &cuts, 16);
+        println!("{name}: {} keys in {} shards by {probes} probes: {largest:.2}", keys.len(), cuts.len() + 1);
+        assert!(cuts.len() == 15 && largest <= 1.5, "{name}: {} cuts, {largest}", cuts.len());
+    }
+}
+
+#[test]
+fn few_pages_are_divided_exactly() {
+    let keys: Vec<String> = (0..400).map(|number| format!("p/{number:05}")).collect();
+    for parts in [1, 2, 3, 16, 399, 400, 1000] {
+        let Planned { cuts, probes } = planned(&keys, "p/", parts, PAGE, None);
+        assert_eq!((cuts.len() + 1, probes), (parts.min(400), 1));
+        assert!(
+            ratio(&keys, &cuts, parts.min(400))
+                <= 400_usize.div_ceil(parts.min(400)) as f64 * parts.min(400) as f64 / 400.0
+        );
+    }
+    assert!(planned(&[], "p/", 16, PAGE, None).cuts.is_empty());
+}
+
+#[test]
+fn an_answer_that_is_not_behind_where_it_was_to_begin_is_refused() {
+    let mut survey = Survey::new("p/", None);
+    let entries = |keys: &[&str]| keys.iter().map(|key| ((*key).to_owned(), false)).collect::<Vec<_>>();
+    let first = survey.next(16).unwrap();
+    for bad in [&["p/b", "p/a"][..], &["p/a", "p/a"], &["p/a", "q/b"]] {
+        assert!(!survey.answered(&first, Answer { entries: entries(bad), more: true }), "{bad:?}");
+    }
+    assert!(survey.answered(&first, Answer { entries: entries(&["p/a", "p/b"]), more: true }));
+    let second = survey.next(16).unwrap();
+    assert!(second.start_after.is_some());
+    assert!(!survey.answered(&second, Answer { entries: entries(&["p/a", "p/b"]), more: true }));
+}
+
+fn hostile() -> impl Strategy<Value = Vec<String>> {
+    let name = prop_oneof![
+        "[ab/]{1,6}",
+        "[a\u{0}\u{1}/é\u{d7ff}\u{e000}\u{10ffff}]{1,5}",
+        "//{0,3}[01]{0,3}",
+        "[0-9]{4}",
+        "[0-9a-f]{8}",
+        "a{1,300}",
+        "(dir-[0-3]/){1,2}[0-9]{1,5}",
+        "x{1020}.{1}",
+        "\u{10ffff}{1,255}",
+    ];
+    proptest::collection::vec(name, 0..200)
+}
+
+proptest! {
+    #[test]
+    fn whatever_the_keys_are_the_cuts_are_keys_in_order_that_s3_takes(
+        names in hostile(), more in hostile(), prefix in prop_oneof![Just(""), Just("p/"), Just("é//")],
+        parts in 1_usize..50, page in 1_usize..30, most in proptest::option::of(1_usize..40),
+    ) {
+        let keys = sorted(names.iter().map(|name| format!("{prefix}{name}")).filter(|key| key.len() <= MAX_KEY_BYTES));
+        let Planned { cuts, probes } = planned(&keys, prefix, parts, page, most);
+        prop_assert!(cuts.len() < parts && probes <= most.unwrap_or(MOST_PROBES));
+        prop_assert!(cuts.is_sorted_by(|one, other| one < other));
+        prop_assert!(cuts.iter().all(|cut| cut.len() <= MAX_KEY_BYTES && cut.starts_with(prefix) && cut.as_str() > prefix));
+        // Each key, also one that came later, is in one part.
+        let mut rest = KeyRange::default();
+        let mut ranges = Vec::new();
+        for cut in &cuts {
+            let next = rest.split_after(cut);
+            ranges.push(std::mem::replace(&mut rest, next));
+        }
+        ranges.push(rest);
+        for key in keys.iter().cloned().chain(more.iter().map(|name| format!("{prefix}{name}"))) {
+            prop_assert_eq!(ranges.iter().filter(|range| range.contains(&key)).count(), 1, "{}", key);
         }
     }
 }
