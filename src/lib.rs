@@ -5,6 +5,7 @@
 //! [performance]: crate::_performance
 //! [migration]: crate::_migration
 //! [observability]: crate::_observability
+//! [scale_out]: crate::_scale_out
 //! [getting_started]: crate::_getting_started
 //! [guide]: crate::_guide
 //! [troubleshooting]: crate::_troubleshooting
@@ -93,6 +94,10 @@ pub mod _performance {}
 #[cfg(all(doc, feature = "serve"))]
 #[doc = include_str!("../docs/services.md")]
 pub mod _services {}
+
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/scale-out.md")]
+pub mod _scale_out {}
 
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("../docs/observability.md")]
