@@ -8,6 +8,8 @@
 //! forgotten after a minute without another 503. When many neighbours have one, it is what they have in common that gets it.
 
 mod rate;
+#[cfg(test)]
+mod simulation;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -48,16 +50,20 @@ impl Slowing {
     /// Waits until a request for this key, or for keys that begin with it, may be sent.
     pub(crate) async fn wait<K: AsRef<str>>(&self, flow: &Flow, bucket: &str, key_path: impl FnOnce() -> K) {
         let Some(prefix) = self.find(bucket, key_path) else { return };
-        prefix.pace.set_rate(Some(prefix.rate().now()));
+        prefix.keep_pace();
         let turn = flow.waiting(Wait::Prefix, prefix.pace.wait(flow.owner())).await;
         prefix.pace.charge(flow.owner(), 1);
+        // It has grown meanwhile, for those who wait already.
+        prefix.keep_pace();
         drop(turn);
     }
 
     /// A request that was sent at `begun` was taken.
     pub(crate) fn taken<K: AsRef<str>>(&self, bucket: &str, key_path: impl FnOnce() -> K, begun: Instant) {
-        if let Some(prefix) = self.find(bucket, key_path) {
-            prefix.rate().taken(begun);
+        if let Some(prefix) = self.find(bucket, key_path)
+            && prefix.rate().taken(begun)
+        {
+            prefix.keep_pace();
         }
     }
 
@@ -67,7 +73,9 @@ impl Slowing {
         let mut buckets = self.buckets();
         let prefixes = buckets.entry(bucket.to_owned()).or_default();
         if let Some((_, prefix)) = longest(prefixes, key_path).filter(|(_, prefix)| !prefix.rate().is_quiet()) {
-            prefix.rate().throttled(begun);
+            if prefix.rate().throttled(begun) {
+                prefix.keep_pace();
+            }
             return;
         }
         // By Little's law, so many were answered in a second.
@@ -85,7 +93,7 @@ impl Slowing {
             name = wider;
         }
         tracing::debug!(bucket, prefix = name, rate, "throttled");
-        prefixes.insert(name, Arc::new(Prefix { pace: Arc::default(), rate: Mutex::new(Rate::new(rate)) }));
+        prefixes.insert(name, Arc::new(Prefix { pace: Arc::default(), rate: Mutex::new(Rate::new(rate, begun)) }));
         self.recount(&buckets);
     }
 
@@ -132,6 +140,11 @@ impl Slowing {
 }
 
 impl Prefix {
+    fn keep_pace(&self) {
+        let rate = self.rate().now();
+        self.pace.set_rate(Some(rate));
+    }
+
     fn rate(&self) -> MutexGuard<'_, Rate> {
         self.rate.lock().unwrap_or_else(PoisonError::into_inner)
     }

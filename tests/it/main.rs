@@ -49,6 +49,7 @@ mod limits;
 mod links;
 mod listing;
 mod manifests;
+mod many_clients;
 mod metadata;
 mod metaflow_defects;
 mod meter;
