@@ -23,6 +23,8 @@ struct Position {
     seen: Vec<char>,
     /// How often a neighbour differed further in front: then this one has begun again.
     turns: u32,
+    /// Of the first digit of a month, a day or an hour in each key that was seen: the highest that there is.
+    of_date: Option<char>,
     alphabet: Alphabet,
 }
 
@@ -60,6 +62,7 @@ impl KeySpace {
     /// Learns from some keys of a page, which is in byte order.
     pub(super) fn learn<'a>(&mut self, count: usize, key: impl Fn(usize) -> &'a str) {
         let mut before: Option<Vec<char>> = None;
+        let is_first = self.positions.is_empty();
         let samples = count.min(SAMPLES);
         for sample in 0..samples {
             let Some(name) = key(sample * (count - 1) / (samples - 1).max(1)).strip_prefix(&*self.prefix) else {
@@ -68,6 +71,12 @@ impl KeySpace {
             let name: Vec<char> = name.chars().collect();
             if self.positions.len() < name.len() {
                 self.positions.resize_with(name.len(), Position::default);
+            }
+            let digits = digits_of_date(&name);
+            for (at, position) in self.positions.iter_mut().enumerate() {
+                let found = digits.iter().find(|(place, _)| *place == at).map(|(_, highest)| *highest);
+                let is_new = is_first && before.is_none();
+                position.of_date = if is_new { found } else { position.of_date.filter(|known| found == Some(*known)) };
             }
             let common = before.as_ref().map_or(name.len(), |before| common(before, &name));
             for (at, (position, character)) in self.positions.iter_mut().zip(&name).enumerate() {
@@ -81,7 +90,10 @@ impl KeySpace {
         }
         let Self { positions, letters, .. } = self;
         for position in positions {
-            position.alphabet = Alphabet::of(&position.seen, letters, position.turns >= TURNS);
+            position.alphabet = match position.of_date {
+                Some(highest) => Alphabet::Of(('0'..=highest).collect()),
+                None => Alphabet::of(&position.seen, letters, position.turns >= TURNS),
+            };
         }
     }
 
@@ -171,6 +183,22 @@ impl KeySpace {
         }
         value
     }
+}
+
+/// Where a month, a day and an hour begin in a name, as in `2026-01-31T23` or `01/31/`, and the highest first digit of each.
+fn digits_of_date(name: &[char]) -> Vec<(usize, char)> {
+    let digit = |at: usize| name.get(at).and_then(|digit| digit.to_digit(10));
+    let is_alone =
+        |at: usize| digit(at + 2).is_none() && at.checked_sub(1).is_none_or(|before| digit(before).is_none());
+    let is = |at: usize, numbers: RangeInclusive<u32>| {
+        digit(at).zip(digit(at + 1)).is_some_and(|(ten, one)| numbers.contains(&(10 * ten + one))) && is_alone(at)
+    };
+    let Some(month) = (0..name.len()).find(|at| is(*at, 1..=12) && is(at + 3, 1..=31)) else { return Vec::new() };
+    let mut digits = vec![(month, '1'), (month + 3, '3')];
+    if is(month + 6, 0..=23) {
+        digits.push((month + 6, '2'));
+    }
+    digits
 }
 
 fn common(one: &[char], other: &[char]) -> usize {
@@ -311,6 +339,30 @@ mod tests {
         let space = space("", &keys);
         let ten = space.distance("01:10", Some("01:20"));
         assert_eq!(space.beyond("01:50", ten).as_deref(), Some("02:00"));
+    }
+
+    #[test]
+    fn the_digits_of_dates_are_found_and_of_nothing_else() {
+        let of = |name: &str| digits_of_date(&name.chars().collect::<Vec<_>>());
+        assert_eq!(of("a-01/31/7"), [(2, '1'), (5, '3')]);
+        assert_eq!(of("2026-12-01T23:59Z"), [(5, '1'), (8, '3'), (11, '2')]);
+        for name in ["", "1", "13-01", "01-32", "2026-00-10", "12345-67", "001-01", "01-011"] {
+            assert_eq!(of(name), [], "{name}");
+        }
+    }
+
+    #[test]
+    fn a_month_is_not_taken_to_have_ninety_nine_days() {
+        let days = |keys: &[String]| {
+            let space = space("p/", keys);
+            let day = space.distance("p/2026-01-10", Some("p/2026-01-11"));
+            (space.distance("p/2026-01-10", Some("p/2026-02-10")) - day).exp2().round()
+        };
+        let mut keys: Vec<String> = (1..=12).map(|day| format!("p/2026-01-{day:02}")).collect();
+        assert_eq!(days(&keys), 40.0);
+        // One that is none, and all are numbers.
+        keys.push("p/2026-32-11".to_owned());
+        assert_eq!(days(&keys), 100.0);
     }
 
     proptest! {

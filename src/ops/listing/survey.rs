@@ -17,7 +17,9 @@ const MOST_PROBES: usize = 200;
 const MANY_PAGES: f64 = 1_048_576.0;
 const PROBES_PER_DOUBLING: f64 = 16.0;
 /// More directories are not looked at one by one.
-const MOST_DIRECTORIES: usize = 40;
+const MOST_DIRECTORIES: usize = 1000;
+/// Gaps that differ less than so are worth the same.
+const ALIKE: f64 = 0.99;
 /// Directories with nothing but another one are gone down so far.
 const MOST_LEVELS: usize = 3;
 /// All keys of so many pages are kept, and of the others one of [`THINNED`].
@@ -104,6 +106,21 @@ enum Edge {
     Unknown,
 }
 
+impl Gap {
+    fn worth(&self) -> f64 {
+        self.mass * self.doubt
+    }
+}
+
+/// One of the gaps that are worth the same: the first, so that a page shows two directories, and of more than can be looked at so, the
+/// middle of those that stand together.
+fn spread(gaps: &[Gap], worth: f64) -> Option<&Gap> {
+    let equal = |gap: &Gap| gap.worth() >= ALIKE * worth;
+    let run = gaps.chunk_by(|one, other| equal(one) == equal(other)).filter(|run| equal(&run[0]));
+    let longest = run.rev().max_by_key(|run| run.len())?;
+    longest.get(if longest.len() > 3 * LEAST_PROBES { longest.len() / 2 } else { 0 })
+}
+
 impl Survey {
     pub(in crate::ops) fn new(prefix: &str, most: Option<usize>) -> Self {
         Self {
@@ -130,11 +147,11 @@ impl Survey {
         if parts < 2 || self.answers >= self.most.unwrap_or_else(|| self.probes(&gaps)) {
             return None;
         }
-        let gap =
-            gaps.iter().rev().max_by(|one, other| (one.mass * one.doubt).total_cmp(&(other.mass * other.doubt)))?;
-        if gap.mass * gap.doubt < ENOUGH * total / parts as f64 {
+        let most = gaps.iter().map(Gap::worth).max_by(f64::total_cmp)?;
+        if most < ENOUGH * total / parts as f64 {
             return None;
         }
+        let gap = spread(&gaps, most)?;
         let start_after = Some(self.place(gap, &gaps));
         Some(Question { prefix: self.prefix.clone(), next_level: false, start_after })
     }

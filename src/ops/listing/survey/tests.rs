@@ -110,6 +110,13 @@ fn sets(count: usize) -> Vec<(&'static str, Vec<String>)> {
         ("dates", dates(1)),
         ("dates of three years", dates(3)),
         ("flat dates", flat_dates),
+        (
+            "a directory for each day",
+            sorted(
+                (0..count)
+                    .map(|number| format!("2026-{:02}-{:02}/{number:07}.txt", number / 28 % 12 + 1, number % 28 + 1)),
+            ),
+        ),
         ("hex", hexes),
         ("uuid", uuids),
         ("numbers", sorted((0..count).map(|number| format!("part-{number:012}.parquet")))),
@@ -130,9 +137,33 @@ fn of_a_million_keys_the_largest_of_16_parts_is_at_most_half_more_than_the_mean_
         let largest = ratio(&keys, &cuts, 16);
         println!("{name}: {} keys in {} shards by {probes} probes: {largest:.2}", keys.len(), cuts.len() + 1);
         assert!(probes * 100 < pages, "{name}: {probes} probes for {pages} pages");
-        if ["dates", "hex", "uuid", "numbers", "few digits", "nine of ten in one directory"].contains(&name) {
+        if [
+            "dates",
+            "dates of three years",
+            "a directory for each day",
+            "hex",
+            "uuid",
+            "numbers",
+            "few digits",
+            "nine of ten in one directory",
+        ]
+        .contains(&name)
+        {
             assert!(cuts.len() == 15 && largest <= 1.5, "{name}: {} cuts, {largest}", cuts.len());
         }
+    }
+}
+
+#[test]
+fn many_small_directories_are_cut_evenly_in_many_parts() {
+    let keys = sorted(
+        (0..50_000).map(|number| format!("2026-{:02}-{:02}/{number:07}.txt", number / 28 % 12 + 1, number % 28 + 1)),
+    );
+    for parts in [16, 64, 250] {
+        let Planned { cuts, probes } = planned(&keys, "", parts, PAGE, None);
+        let largest = ratio(&keys, &cuts, parts);
+        println!("50,000 keys in 336 directories, {parts} shards by {probes} probes: {largest:.2}");
+        assert!(largest <= 2.0, "{parts}: {largest}");
     }
 }
 
