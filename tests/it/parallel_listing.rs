@@ -501,6 +501,28 @@ async fn a_server_with_an_order_of_its_own_is_listed_in_that_order() {
 }
 
 #[tokio::test]
+async fn where_start_after_or_the_order_is_not_that_of_s3_no_shard_is_planned_and_those_of_elsewhere_are_whole() {
+    for how in [Odd::Ignores, Odd::HasItsOrder] {
+        for count in [8, 300] {
+            let mut own = hexadecimal(count);
+            if how == Odd::HasItsOrder {
+                own.sort_by_key(|key| key.chars().rev().collect::<String>());
+            }
+            let (s3, _) = odd(own, how).await;
+            let error = s3.plan_shards("d", 4).await.unwrap_err();
+            assert_eq!((error.kind(), error.operation()), (ErrorKind::Unsupported, Some("plan_shards")), "{error}");
+
+            let manifest = futures::stream::iter(hexadecimal(count));
+            let mut listed = Vec::new();
+            for shard in s3.plan_shards("d", 4).from_manifest(manifest).await.unwrap() {
+                listed.extend(keys(&s3.list_shard(&shard).await.unwrap()));
+            }
+            assert!(listed == hexadecimal(count), "{} of {count}", listed.len());
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_cursor_for_a_server_that_ignores_start_after_leaves_out_what_was_taken() {
     let (s3, _) = odd(hexadecimal(300), Odd::Ignores).await;
     let mut listing = s3.list_recursive(["d"]);

@@ -28,6 +28,8 @@ const THINNED: usize = 16;
 /// The end of a gap is far when that is so many times the run before it and so many pages, both as binary logarithms.
 const GALLOP: f64 = 4.0;
 const FAR: f64 = 13.0;
+/// An end that leaves out less of a directory is not looked at.
+const MOST_OF_IT: f64 = 0.9;
 /// A place without keys of a quarter of a gap, by its logarithm.
 const HOLE: f64 = 2.0;
 /// Where what lies between two pages matters less than so much of a part, nothing more is asked.
@@ -42,6 +44,8 @@ pub(in crate::ops) struct Survey {
     below: KeySpace,
     /// Behind this name, none of the directories whose ends are known has any.
     end_below: Option<String>,
+    /// The last name that was seen in any directory.
+    last_below: Option<String>,
     /// What is known, in order and apart; there is at least a key between two.
     known: Vec<Stretch>,
     /// Where those directories begin that are looked at one by one.
@@ -93,6 +97,8 @@ struct Gap {
     doubt: f64,
     /// Whether its end is so far beyond the run before it that this says little.
     far: bool,
+    /// Where it probably ends, because other directories end there, if that is not its end.
+    end: Option<String>,
 }
 
 /// What a gap borders on.
@@ -128,6 +134,7 @@ impl Survey {
             space: KeySpace::new(prefix),
             below: KeySpace::new(""),
             end_below: None,
+            last_below: None,
             known: Vec::new(),
             directories: Vec::new(),
             levels: 0,
@@ -177,6 +184,9 @@ impl Survey {
             (key > gap.low && gap.high.as_ref().is_none_or(|high| key < *high)).then_some(key)
         };
         let next = gaps.iter().find(|next| next.at == at + 1 && next.left == Edge::Unknown);
+        if let Some(end) = &gap.end {
+            return end.clone();
+        }
         let found = match (left, right) {
             // Near its end, where the next directory shows too.
             (Edge::Unknown, Edge::Unknown) if next.is_some() && self.known[*at].keys.is_empty() => {
@@ -191,6 +201,18 @@ impl Survey {
             _ => inside(low, whole - 1.0),
         };
         found.unwrap_or_else(|| low.clone())
+    }
+
+    /// Where a gap that goes to the end of a directory has its last keys, if it is as in the others and much is left out so.
+    fn supposed_end(&self, gap: &Gap) -> Option<String> {
+        let directory = self.below(&gap.low).filter(|_| gap.left.density().is_some())?;
+        let name = &gap.low[directory.len()..];
+        if gap.high.as_ref().is_none_or(|high| *high != behind(directory)) {
+            return None;
+        }
+        let end = self.end_below.as_ref().filter(|end| end.as_str() > name)?;
+        let (supposed, whole) = (self.below.distance(name, Some(end)), self.below.distance(name, None));
+        (supposed < whole + MOST_OF_IT.log2()).then(|| format!("{directory}{end}"))
     }
 
     /// The first key of the directory of the gap before a stretch.
@@ -336,6 +358,9 @@ impl Survey {
         }
         self.known.insert(first, stretch);
         self.end_below = self.directories.iter().filter_map(|directory| self.end_of(directory)).max();
+        let keys = self.known.iter().flat_map(|stretch| &stretch.keys);
+        let names = keys.filter_map(|(key, _)| key.strip_prefix(self.below(key)?));
+        self.last_below = names.max().map(str::to_owned);
     }
 
     /// Behind which name a directory has no more, where that is known.
@@ -367,7 +392,7 @@ impl Survey {
             let Some(low) = self.known[at - 1].to.clone() else { break };
             let high = self.known.get(at).map(|next| next.from.clone());
             let (left, right) = self.edges(at, &low);
-            gaps.push(Gap { at, low, high, left, right, mass: 0.0, doubt: 1.0, far: false });
+            gaps.push(Gap { at, low, high, left, right, mass: 0.0, doubt: 1.0, far: false, end: None });
         }
         let dense = gaps.iter().flat_map(|gap| [gap.left, gap.right]).filter_map(Edge::density);
         let (sum, count) = dense.fold((0.0, 0), |(sum, count), density| (sum + density, count + 1));
@@ -381,6 +406,10 @@ impl Survey {
                 gap.far = distance - run > GALLOP && distance + density - page.log2() > FAR;
             }
             (gap.mass, gap.doubt) = gap.weigh(distance, usual, page);
+            gap.end = self.supposed_end(gap);
+            if gap.end.is_some() {
+                gap.doubt = gap.doubt.max(1.0);
+            }
         }
         for gap in &mut gaps {
             if gap.far {
@@ -417,7 +446,12 @@ impl Survey {
             None if next.from == directory.end => Edge::Unknown,
             None => Edge::Empty,
         };
-        (left, right)
+        // Other directories have names as far as this gap goes: so it has them, probably.
+        let name = self.below(low).and_then(|directory| next.from.strip_prefix(directory));
+        match (right, name, &self.last_below) {
+            (Edge::Empty, Some(name), Some(last)) if name <= last.as_str() => (left, Edge::Unknown),
+            _ => (left, right),
+        }
     }
 
     /// Of the first page of these keys, in the order of their distance from a gap.

@@ -136,6 +136,30 @@ pub(crate) async fn a_missing_bucket_is_an_error_of_every_listing_and_question(p
     assert_eq!(indices, [Some(0), Some(1)]);
 }
 
+pub(crate) async fn shards_of_a_prefix_have_each_key_once_and_are_gone_on_with(place: &Place) {
+    let keys: Vec<String> = (0..1234).map(|number| format!("shards/{:02}/{number:05}", number % 3)).collect();
+    place.s3.put_many(keys.iter().map(|key| (key.as_str(), ""))).await.unwrap();
+    let shards = place.s3.plan_shards("shards", 5).await.unwrap();
+    assert_eq!(shards.len(), 5);
+    place.s3.put_many([("shards/", ""), ("shards/02", ""), ("shards/~", "")]).await.unwrap();
+
+    let mut listed = Vec::new();
+    for shard in &shards {
+        let mut listing = place.s3.list_shard(shard);
+        while listed.len() % 100 < 99
+            && let Some(object) = listing.try_next().await.unwrap()
+        {
+            listed.push(object);
+        }
+        listed.extend(place.s3.list_shard(shard).resume(listing.cursor().unwrap()).await.unwrap());
+    }
+    let mut names: Vec<&str> = listed.iter().map(S3Object::key).collect();
+    names.sort_unstable();
+    let mut expected: Vec<&str> = keys.iter().map(|key| &key["shards/".len()..]).chain(["", "02", "~"]).collect();
+    expected.sort_unstable();
+    assert!(names == expected, "{} of {}", names.len(), expected.len());
+}
+
 pub(crate) async fn a_large_prefix_is_listed_in_order_from_any_key_and_gone_on_with(place: &Place) {
     let keys: Vec<String> = (0..2300).map(|number| format!("large/{number:05}")).collect();
     place.s3.put_many(keys.iter().map(|key| (key.as_str(), ""))).await.unwrap();

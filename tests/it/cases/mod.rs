@@ -57,6 +57,7 @@ macro_rules! every_case {
             lists::a_recursive_get_of_run_5_leaves_run_56_alone,
             lists::a_recursive_get_takes_the_object_of_exactly_that_name_too,
             lists::a_large_prefix_is_listed_in_order_from_any_key_and_gone_on_with,
+            lists::shards_of_a_prefix_have_each_key_once_and_are_gone_on_with,
             lists::get_all_is_all_below_the_root,
             lists::every_info_comes_in_its_place_and_a_missing_bucket_is_an_error,
             lists::a_missing_bucket_is_an_error_of_every_listing_and_question,

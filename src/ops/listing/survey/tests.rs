@@ -85,6 +85,13 @@ fn sets(count: usize) -> Vec<(&'static str, Vec<String>)> {
             format!("{}/{:02}/{:02}/{:05}-{number:07}.json", 2024 + year, month + 1, of_month + 1, second)
         }))
     };
+    let year_and_a_half = sorted((0..count).map(|number| {
+        let second = number * 40_000_000 / count;
+        let (day, second) = (second / 86_400, second % 86_400);
+        let (month, day) = (day / 28, day % 28);
+        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+        format!("{}/{:02}/{:02}/{hour:02}-{minute:02}-{second:02}.json", 2025 + month / 12, month % 12 + 1, day + 1)
+    }));
     let flat_dates = sorted((0..count).map(|number| {
         let second = number * 40_000_000 / count;
         let (day, second) = (second / 86_400, second % 86_400);
@@ -109,6 +116,7 @@ fn sets(count: usize) -> Vec<(&'static str, Vec<String>)> {
     vec![
         ("dates", dates(1)),
         ("dates of three years", dates(3)),
+        ("dates of a year and a half", year_and_a_half),
         ("flat dates", flat_dates),
         (
             "a directory for each day",
@@ -140,6 +148,7 @@ fn of_a_million_keys_the_largest_of_16_parts_is_at_most_half_more_than_the_mean_
         if [
             "dates",
             "dates of three years",
+            "dates of a year and a half",
             "a directory for each day",
             "hex",
             "uuid",
