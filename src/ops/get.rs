@@ -13,7 +13,7 @@ use super::journals::Journaled;
 use super::many::{Many, awaited_in_order, known_length, numbered, progress, settings_of_many};
 use crate::address::Location;
 use crate::encryption::CustomerKey;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::object::{RangeInfo, S3Object};
 use crate::observe::Subject;
 use crate::request::S3GetObject;
@@ -69,7 +69,8 @@ impl Get {
 
     /// Goes on where a process was killed: the directory `path`, which is made if it is missing, keeps the file and notes what of it
     /// is there, and the next call with the same journal fetches what is missing. It works as that of
-    /// [`GetRecursive::journal`](crate::GetRecursive::journal). What is read without a file has none.
+    /// [`GetRecursive::journal`](crate::GetRecursive::journal). Reading without a file is an [`ErrorKind::Config`](crate::ErrorKind::Config)
+    /// error then, before any request.
     pub fn journal(mut self, path: impl Into<PathBuf>) -> Self {
         self.journal = Some(path.into());
         self
@@ -101,6 +102,17 @@ impl Get {
     }
 
     progress!();
+
+    /// Whether it can be read without a file.
+    pub(crate) fn check_without_file(&self) -> Result<()> {
+        match &self.journal {
+            None => Ok(()),
+            Some(_) => {
+                let problem = "a journal is for files, and nothing is read into one here";
+                Err(Error::new(ErrorKind::Config, problem).with_operation("get", None))
+            }
+        }
+    }
 
     pub(crate) fn into_parts(self) -> (S3, S3GetObject, Settings) {
         (self.s3, self.object, self.settings)

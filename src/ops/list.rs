@@ -159,12 +159,14 @@ impl ListRecursive {
         };
         // Not every directory below a root has a name there: slashes in front of one are dropped.
         let prefix = prefix.filter(|prefix| located(s3.root(), prefix) == shard.prefix()).map(str::to_owned);
-        let mut listed = Listed::new(s3, Mode::Recursive, vec![prefix.unwrap_or_default()]);
-        if located(listed.s3.root(), &listed.prefixes[0]) != shard.prefix() {
-            let root = listed.s3.s3root().unwrap_or_default();
+        let refused = prefix.is_none().then(|| {
+            let root = s3.s3root().unwrap_or_default();
             let problem = format!("the shard's prefix, {}, is not below the scope's root, {root}", shard.prefix());
-            let error = Error::new(ErrorKind::Config, problem);
-            listed.state = State::Refused(Some(error.with_operation("list_shard", None)));
+            Error::new(ErrorKind::Config, problem).with_operation(Mode::Shard.operation(), None)
+        });
+        let mut listed = Listed::new(s3, Mode::Shard, prefix.into_iter().collect());
+        if refused.is_some() {
+            listed.state = State::Refused(refused);
         }
         listed.extent.shard = Some(shard.clone());
         Self(listed)

@@ -211,6 +211,9 @@ impl IntoFuture for Put {
             part_size.map_err(|error| error.with_operation("put", None))?;
             let prepared = prepare(&s3, object)?;
             let journal = match journal {
+                Some(_) if !matches!(prepared.value, Source::File(_)) => {
+                    return Err(no_file().with_operation("put", Some(prepared.address.location.url())));
+                }
                 Some(path) => Some(open(path, vec![prepared.address.location.url()], "put").await?),
                 None => None,
             };
@@ -262,7 +265,7 @@ async fn put(
         (Some(journal), Source::File(path)) => {
             s3.change(subject, transfer::upload_journaled(s3.engine(), upload, path, journal)).await
         }
-        (Some(_), _) => Err(Error::new(ErrorKind::InvalidObject, "a journal is for files, and the value is none")),
+        (Some(_), _) => Err(no_file()),
     };
     s3.changed(&address.location);
     let (outcome, stored) = match uploaded {
@@ -274,6 +277,10 @@ async fn put(
         Err(error) => return Err(named(error)),
     };
     Ok(PutReceipt::new(index, address, outcome, stored, s3.reported()))
+}
+
+fn no_file() -> Error {
+    Error::new(ErrorKind::InvalidObject, "a journal is for files, and the value is none")
 }
 
 /// Many uploads: a stream of receipts as they complete, or awaited, a `Vec` in the order given. Made by [`S3::put_many`],

@@ -354,8 +354,13 @@ impl Get {
     /// # }
     /// ```
     pub fn stream(self) -> GetStream {
+        let checked = self.check_without_file();
         let (s3, object, settings) = self.into_parts();
-        GetStream::new(s3, object, settings).on_its_own()
+        let mut stream = GetStream::new(s3, object, settings);
+        if let Err(error) = checked {
+            stream.refuse(error);
+        }
+        stream.on_its_own()
     }
 
     /// The bytes as they come, without a file, as an [`AsyncRead`] and [`AsyncBufRead`].
@@ -396,6 +401,7 @@ impl Get {
     ///
     /// Dropping the future ends the request.
     pub async fn bytes(self) -> Result<Bytes> {
+        self.check_without_file()?;
         let (s3, object, settings) = self.return_missing(false).into_parts();
         let running = s3.counters().begin(Some(1));
         let mut left = s3.engine().integrity.redownloads;

@@ -19,8 +19,6 @@ pub use self::upload::UploadBody;
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::S3Object;
 use crate::ops::{Get, GetSettings, GetStream, Info, Operation};
-use crate::request::S3GetObject;
-use crate::s3::S3;
 
 /// How often an object may be replaced between the look at its conditions and the request for its bytes.
 const LOOKS: usize = 3;
@@ -51,8 +49,7 @@ const LOOKS: usize = 3;
 #[derive(Debug, Clone)]
 #[must_use = "a respond does nothing unless it is awaited"]
 pub struct Respond {
-    s3: S3,
-    object: S3GetObject,
+    get: Get,
     method: Method,
     request: HeaderMap,
     /// In place of those of the object.
@@ -76,8 +73,7 @@ impl Get {
     /// # }
     /// ```
     pub fn respond(self, method: &Method, headers: &HeaderMap) -> Respond {
-        let (s3, object, _) = self.into_parts();
-        Respond { s3, object, method: method.clone(), request: headers.clone(), answer: HeaderMap::new() }
+        Respond { get: self, method: method.clone(), request: headers.clone(), answer: HeaderMap::new() }
     }
 }
 
@@ -90,7 +86,9 @@ impl Respond {
     }
 
     async fn answer(self) -> Result<Response<GetBody>> {
-        let Self { s3, object, method, request, answer } = self;
+        let Self { get, method, request, answer } = self;
+        get.check_without_file()?;
+        let (s3, object, _) = get.into_parts();
         if method != Method::GET && method != Method::HEAD {
             let allow = HeaderMap::from_iter([(header::ALLOW, HeaderValue::from_static("GET, HEAD"))]);
             return Ok(respond(StatusCode::METHOD_NOT_ALLOWED, allow, GetBody::empty()));

@@ -199,18 +199,8 @@ mod tests {
     fn an_object_is_ours_only_from_the_second_of_the_first_attempt_on() {
         let at = |second: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + second);
         let head = |date: Option<u64>, modified: Option<u64>| ObjectHead {
-            size: 0,
-            range: None,
-            etag: None,
-            last_modified: modified.map(at),
             date: date.map(at),
-            content_type: None,
-            kept: None,
-            attributes: None,
-            encryption: None,
-            version_id: None,
-            write_id: None,
-            checksum: None,
+            ..ObjectHead::listed(0, None, modified.map(at))
         };
         let elapsed = Duration::from_millis(5_500);
         for (modified, since) in [(100, true), (95, true), (94, true), (93, false), (0, false)] {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use bytes::Bytes;
+use futures::TryStreamExt as _;
 use s3flow::testing::{Fault, Operation, S3Server};
 use s3flow::{ErrorKind, JournalProblem, PutOutcome, PutValue, S3, S3Object, S3PutObject, Verification};
 
@@ -561,6 +562,25 @@ async fn a_value_that_is_no_file_has_no_journal() {
     let test = Journaled::new().await;
     let error = test.s3().put("k", "text").journal(&test.journal).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidObject, "{error}");
+    assert!(!test.journal.exists());
+    assert_eq!(test.server().log().len(), 0);
+}
+
+#[tokio::test]
+async fn what_is_read_without_a_file_refuses_a_journal() {
+    let test = Journaled::new().await;
+    let get = || test.s3().get("k").journal(&test.journal);
+    let method = http::Method::GET;
+    let errors = [
+        get().bytes().await.unwrap_err(),
+        get().stream().try_next().await.unwrap_err(),
+        get().stream().object().await.unwrap_err(),
+        get().respond(&method, &http::HeaderMap::new()).await.unwrap_err(),
+    ];
+    for error in errors {
+        assert_eq!((error.kind(), error.operation()), (ErrorKind::Config, Some("get")), "{error}");
+    }
+    assert!(!test.journal.exists());
     assert_eq!(test.server().log().len(), 0);
 }
 

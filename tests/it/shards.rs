@@ -1,7 +1,7 @@
 //! A prefix divided among workers: every key in one shard, few requests, and shards that are gone on with or refused.
 
 use futures::{StreamExt as _, TryStreamExt as _};
-use s3flow::testing::{Operation, S3Server};
+use s3flow::testing::{Fault, Operation, S3Server};
 use s3flow::{ErrorKind, ListCursor, S3, S3Object, Shard};
 
 use crate::support::{Fixture, count, split_mix};
@@ -146,6 +146,31 @@ async fn a_shard_is_listed_in_any_scope_that_has_its_prefix_and_refused_elsewher
         assert!(error.to_string().contains("s3://bucket/d/") && error.to_string().contains(root), "{error}");
     }
     assert_eq!(pages(&fixture), 0);
+}
+
+#[tokio::test]
+async fn a_shard_can_be_compared_with_what_it_was() {
+    let fixture = with_keys(10, &hexadecimal(100)).await;
+    let shards = fixture.s3.plan_shards("d", 3).await.unwrap();
+    let below = fixture.scope().s3root("s3://bucket/d").build().unwrap();
+    let was = fixture.s3.list_shard(&shards[1]).await.unwrap();
+    below.list_shard(&shards[1]).verify_unchanged(&was).await.unwrap();
+    // Of another shard, it is no difference.
+    let elsewhere = fixture.s3.list_shard(&shards[0]).await.unwrap();
+    fixture.s3.delete(&elsewhere[0]).await.unwrap();
+    below.list_shard(&shards[1]).verify_unchanged(&was).await.unwrap();
+    fixture.s3.delete(&was[0]).await.unwrap();
+    let error = below.list_shard(&shards[1]).verify_unchanged(&was).await.unwrap_err();
+    assert_eq!((error.kind(), error.url()), (ErrorKind::Changed, Some(was[0].url())));
+}
+
+#[tokio::test]
+async fn errors_of_a_shard_s_pages_name_its_listing() {
+    let fixture = with_keys(10, &hexadecimal(100)).await;
+    let shards = fixture.s3.plan_shards("d", 3).await.unwrap();
+    fixture.server.inject(Fault::status(403, "AccessDenied").operation(Operation::ListObjectsV2));
+    let error = fixture.s3.list_shard(&shards[1]).await.unwrap_err();
+    assert_eq!((error.kind(), error.operation()), (ErrorKind::AccessDenied, Some("list_shard")));
 }
 
 #[tokio::test]

@@ -61,7 +61,7 @@ const FEW: f64 = 0.02;
 /// Of what is refused, this share is nothing to be slowed for.
 const HARMLESS: f64 = 0.01;
 /// It grows by this much times its root, in requests per second and each second: by less for its size the larger it is, so that shares
-/// come to be equal, and by enough at any size.
+/// come closer, and by enough at any size.
 const GROWTH: f64 = 0.6;
 /// It is lowered by this much times the share that is refused, each second. The more it is, the fewer are refused, and the more
 /// shares differ by chance.
@@ -92,6 +92,7 @@ const EXPECTED: f64 = 8.0;
 const NOT_HELPED: f64 = 0.7;
 const REFUSALS: f64 = 60.0;
 const ENOUGH: f64 = 0.6;
+const TRIAL: Duration = Duration::from_millis(1500);
 /// Where fewer than these were refused it takes more of them: so many are, where several clients share what a service takes.
 const MANY: f64 = 0.1;
 const REFUSALS_OF_FEW: f64 = 200.0;
@@ -99,7 +100,6 @@ const REFUSALS_OF_FEW: f64 = 200.0;
 const CLEARLY: f64 = 0.035;
 /// What was sent before may be sent again, and so much more.
 const MARGIN: f64 = 1.5;
-const TRIAL: Duration = Duration::from_millis(1500);
 /// For so long what is refused at random is let pass.
 const BELIEVED: Duration = Duration::from_secs(10);
 /// After so long without a refusal, there is nothing to be slowed.
@@ -124,7 +124,7 @@ impl Rate {
     /// In requests per second.
     pub(super) fn now(&self) -> f64 {
         let passed = self.since.elapsed().as_secs_f64();
-        // What grows by GROWTH * sqrt(rate).
+        // What `GROWTH` says, over time.
         let grown = (self.lowered_to.sqrt() + GROWTH * passed / 2.0).powi(2);
         let most = match &self.at_random {
             Some(at_random) if Instant::now() < at_random.until => self.lowered_to.max(MARGIN * self.most),
@@ -185,16 +185,18 @@ impl Rate {
         let (share, chance) = at_random.map_or((0.0, 1.0), |at_random| (at_random.share, 1.5));
         let few = share + FEW;
         let harmless = share + HARMLESS;
+        if refused <= harmless {
+            return;
+        }
+        let lowered = (-LOWERED * (refused - harmless) * epoch.span.as_secs_f64()).exp().max(LOWEST);
         if refused > few + chance * by_chance(few, epoch) {
             self.most = self.most.max(sent);
             // Until it has shown whether that helps.
             let held = self.trial.as_ref().is_some_and(|trial| rate < ENOUGH * trial.sent && !trial.seems_to_help());
-            let lowered = (-LOWERED * (refused - harmless).max(0.0) * epoch.span.as_secs_f64()).exp().max(LOWEST);
             self.go_on_from(if held { rate } else { sent * lowered }, now);
             let surely = (refused - STARTS / CHANCE * by_chance(refused, epoch)).max(FEW);
             self.trial.get_or_insert(Trial::begin(sent, surely, now));
-        } else if refused > harmless {
-            let lowered = (-LOWERED * (refused - harmless) * epoch.span.as_secs_f64()).exp().max(LOWEST);
+        } else {
             self.go_on_from(rate * lowered, now);
         }
     }

@@ -157,7 +157,7 @@ fn shares(saw: &[Saw], allowed: f64, from: f64, until: f64) -> (f64, f64, f64) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn clients_that_begin_together_come_to_equal_shares() {
+async fn of_clients_that_begin_together_none_has_less_than_half_of_its_share() {
     for (allowed, clients) in [(200.0, 1), (400.0, 2), (200.0, 8), (400.0, 8), (3500.0, 2)] {
         let saw = simulate(allowed, None, &vec![Wants::default(); clients], 60.0).await;
         let (used, refused, least) = shares(&saw, allowed, 20.0, 60.0);

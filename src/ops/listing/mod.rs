@@ -34,6 +34,8 @@ use crate::s3::S3;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
     Recursive,
+    /// As `Recursive`, of what a shard has.
+    Shard,
     NextLevel,
     /// As `Recursive`, and before it the object of exactly the directory's name, if there is one.
     RecursiveWithNamesake,
@@ -43,6 +45,7 @@ impl Mode {
     pub(super) fn operation(self) -> &'static str {
         match self {
             Self::Recursive => "list_recursive",
+            Self::Shard => "list_shard",
             Self::NextLevel => "list_paths",
             Self::RecursiveWithNamesake => "get_recursive",
         }
