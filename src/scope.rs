@@ -112,7 +112,7 @@ impl Scope {
         operation: impl Future<Output = Result<T>>,
     ) -> impl Future<Output = Result<T>> {
         let end = if self.draining.is_cancelled() { &self.draining } else { &self.closed };
-        let running = self.running.track_future(Box::pin(operation).with_cancellation_token(end));
+        let running = self.running.track_future(operation.with_cancellation_token(end));
         running.map(|done| done.unwrap_or_else(|| Err(closed())))
     }
 

@@ -176,7 +176,8 @@ async fn download(s3: &S3, location: &Location, object: &S3GetObject) -> Result<
     let options = object.read_options(s3.encryption())?;
     // First, so that a tmproot that cannot be used is found out before anything is sent.
     let directory = s3.scope().directory().await?;
-    transfer::download(s3.engine(), location, options, &directory).await
+    // Boxed, as it is moved through several layers.
+    Box::pin(transfer::download(s3.engine(), location, options, &directory)).await
 }
 
 /// A download that was waiting to be taken when the scope was closed has lost its file.

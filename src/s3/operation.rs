@@ -23,6 +23,8 @@ impl S3 {
         subject: Subject<'_>,
         operation: impl Future<Output = Result<T>>,
     ) -> impl Future<Output = Result<T>> {
+        // Thousands of bytes, which every layer from here on would move.
+        let operation = Box::pin(operation);
         let operation = match self.timeout {
             None => Either::Left(operation),
             Some(limit) => {
