@@ -45,24 +45,22 @@ struct Prefix {
 const NEIGHBOURS: usize = 8;
 /// More of a bucket than this, wherever they are, are the bucket.
 const MOST: usize = 256;
+/// A rate that differs by less is the same.
+const DIFFERENCE: f64 = 0.02;
 
 impl Slowing {
     /// Waits until a request for this key, or for keys that begin with it, may be sent.
     pub(crate) async fn wait<K: AsRef<str>>(&self, flow: &Flow, bucket: &str, key_path: impl FnOnce() -> K) {
         let Some(prefix) = self.find(bucket, key_path) else { return };
-        prefix.keep_pace();
         let turn = flow.waiting(Wait::Prefix, prefix.pace.wait(flow.owner())).await;
         prefix.pace.charge(flow.owner(), 1);
-        // It has grown meanwhile, for those who wait already.
-        prefix.keep_pace();
         drop(turn);
     }
 
     /// A request that was sent at `begun` was taken.
     pub(crate) fn taken<K: AsRef<str>>(&self, bucket: &str, key_path: impl FnOnce() -> K, begun: Instant) {
-        if let Some(prefix) = self.find(bucket, key_path)
-            && prefix.rate().taken(begun)
-        {
+        if let Some(prefix) = self.find(bucket, key_path) {
+            prefix.rate().taken(begun);
             prefix.keep_pace();
         }
     }
@@ -73,9 +71,8 @@ impl Slowing {
         let mut buckets = self.buckets();
         let prefixes = buckets.entry(bucket.to_owned()).or_default();
         if let Some((_, prefix)) = longest(prefixes, key_path).filter(|(_, prefix)| !prefix.rate().is_quiet()) {
-            if prefix.rate().throttled(begun) {
-                prefix.keep_pace();
-            }
+            prefix.rate().throttled(begun);
+            prefix.keep_pace();
             return;
         }
         // By Little's law, so many were answered in a second.
@@ -93,7 +90,7 @@ impl Slowing {
             name = wider;
         }
         tracing::debug!(bucket, prefix = name, rate, "throttled");
-        prefixes.insert(name, Arc::new(Prefix { pace: Arc::default(), rate: Mutex::new(Rate::new(rate, begun)) }));
+        prefixes.insert(name, Arc::new(Prefix::new(rate, begun)));
         self.recount(&buckets);
     }
 
@@ -140,9 +137,18 @@ impl Slowing {
 }
 
 impl Prefix {
+    fn new(rate: f64, begun: Instant) -> Self {
+        let prefix = Self { pace: Arc::default(), rate: Mutex::new(Rate::new(rate, begun)) };
+        prefix.keep_pace();
+        prefix
+    }
+
+    /// Each answer moves the rate; who waits is woken when that makes a difference.
     fn keep_pace(&self) {
         let rate = self.rate().now();
-        self.pace.set_rate(Some(rate));
+        if self.pace.rate().is_none_or(|kept| (rate - kept).abs() > kept * DIFFERENCE) {
+            self.pace.set_rate(Some(rate));
+        }
     }
 
     fn rate(&self) -> MutexGuard<'_, Rate> {
