@@ -26,9 +26,8 @@ const MOST_SAMPLES: usize = 65_536;
 ///
 /// # How even they are
 ///
-/// Each key is in exactly one shard, whatever the plan is made of. That they have about equally many keys is an estimate: from 9 pages,
-/// or up to 200 where there seem to be over 1,048,576; [`probes`](Self::probes) says otherwise. Where that many pages are all of the prefix,
-/// the plan is exact.
+/// Each key is in exactly one shard, whatever the plan is made of. That they have about equally many keys is an estimate, from 9 pages
+/// or as many as [`probes`](Self::probes) says. Where these are all of the prefix, the plan is exact.
 ///
 /// The first request shows the directories of the next level, and the others read a page in places where many keys are supposed. Keys that
 /// count, dates, hexadecimal names and UUIDs interpolate well. A directory that is much larger than its siblings is found when its keys lie
@@ -60,7 +59,7 @@ impl PlanShards {
     }
 
     /// How many pages are read, at most; one request more where that leaves untried whether the server heeds `start-after`. More make the
-    /// shards more even. Default: 9, and 16 more for each time that there seem to be twice 1,048,576 pages, 200 at most.
+    /// shards more even. Default: 9.
     pub fn probes(mut self, pages: usize) -> Self {
         self.probes = Some(pages);
         self

@@ -89,11 +89,15 @@ impl KeySpace {
             before = Some(name);
         }
         let Self { positions, letters, .. } = self;
-        for position in positions {
-            position.alphabet = match position.of_date {
-                Some(highest) => Alphabet::Of(('0'..=highest).collect()),
-                None => Alphabet::of(&position.seen, letters, position.turns >= TURNS),
+        for at in 0..positions.len() {
+            let Position { seen, turns, of_date, .. } = &positions[at];
+            let alphabet = match of_date {
+                Some(highest) => Alphabet::Of(('0'..=*highest).collect()),
+                None if *turns >= TURNS => Alphabet::of(seen, letters, true),
+                // What turns behind it in the same word goes through the same.
+                None => Alphabet::of(like(positions, at).unwrap_or(seen), letters, false),
             };
+            positions[at].alphabet = alphabet;
         }
     }
 
@@ -183,6 +187,15 @@ impl KeySpace {
         }
         value
     }
+}
+
+/// What is known of the first position behind one, in the same word, that has turned; if it goes through all that the one does.
+fn like(positions: &[Position], at: usize) -> Option<&[char]> {
+    let is_separator = |seen: &[char]| matches!(seen, [only] if !only.is_alphanumeric());
+    let word = positions[at + 1..].iter().take_while(|position| !is_separator(&position.seen));
+    let turned = word.into_iter().find(|position| position.turns >= TURNS)?;
+    let has_all = positions[at].seen.iter().all(|character| turned.seen.binary_search(character).is_ok());
+    has_all.then_some(turned.seen.as_slice())
 }
 
 /// Where a month, a day and an hour begin in a name, as in `2026-01-31T23` or `01/31/`, and the highest first digit of each.

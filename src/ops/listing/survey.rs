@@ -4,22 +4,23 @@
 //! other one begins where the most keys are supposed that little is known of. What lies between two pages is reckoned from how dense
 //! they are, by [`KeySpace`]. Estimates decide where the cuts are and nothing else: each key is on one side of a cut.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::keyspace::KeySpace;
 use crate::address::MAX_KEY_BYTES;
 
-/// With fewer pages than this, little can be known.
-const LEAST_PROBES: usize = 9;
-const MOST_PROBES: usize = 200;
-/// More than so many pages are worth more probes, so many for each time that they are twice as many. What keys seem to be is often many
-/// times too much.
-const MANY_PAGES: f64 = 1_048_576.0;
-const PROBES_PER_DOUBLING: f64 = 16.0;
+/// As many as are less than a hundredth of the pages of a million keys.
+const PROBES: usize = 9;
 /// More directories are not looked at one by one.
 const MOST_DIRECTORIES: usize = 1000;
+/// A name is odd when one in so many is of its shape, and no more than so many are.
+const ODD: usize = 8;
+const MOST_ODD: usize = 3;
 /// Gaps that differ less than so are worth the same.
 const ALIKE: f64 = 0.99;
+/// So many names show how those of a directory look.
+const SAMPLES: usize = 24;
 /// Directories with nothing but another one are gone down so far.
 const MOST_LEVELS: usize = 3;
 /// All keys of so many pages are kept, and of the others one of [`THINNED`].
@@ -28,6 +29,8 @@ const THINNED: usize = 16;
 /// The end of a gap is far when that is so many times the run before it and so many pages, both as binary logarithms.
 const GALLOP: f64 = 4.0;
 const FAR: f64 = 13.0;
+/// How doubtful the size of a directory is of which nothing is known.
+const ANY_SIZE: f64 = 4.0;
 /// An end that leaves out less of a directory is not looked at.
 const MOST_OF_IT: f64 = 0.9;
 /// A place without keys of a quarter of a gap, by its logarithm.
@@ -40,12 +43,9 @@ pub(in crate::ops) struct Survey {
     /// What all keys begin with, as far as is known.
     prefix: String,
     space: KeySpace,
-    /// Of the names below any of the directories: they are of the same kind, and not of that of the directories' names.
-    below: KeySpace,
-    /// Behind this name, none of the directories whose ends are known has any.
-    end_below: Option<String>,
-    /// The last name that was seen in any directory.
-    last_below: Option<String>,
+    /// Of the names below directories; the first is that of those of which nothing is known.
+    kinds: Vec<Kind>,
+    kind_of: BTreeMap<String, usize>,
     /// What is known, in order and apart; there is at least a key between two.
     known: Vec<Stretch>,
     /// Where those directories begin that are looked at one by one.
@@ -55,6 +55,23 @@ pub(in crate::ops) struct Survey {
     answers: usize,
     page_size: usize,
     most: Option<usize>,
+}
+
+/// What directories have in common whose names below them look alike.
+#[derive(Debug)]
+struct Kind {
+    looks: String,
+    space: KeySpace,
+    /// Behind this name, none of those whose ends are known has any.
+    end: Option<String>,
+    /// The last name that was seen in any of them.
+    last: Option<String>,
+}
+
+impl Kind {
+    fn new(looks: String) -> Self {
+        Self { looks, space: KeySpace::new(""), end: None, last: None }
+    }
 }
 
 /// Keys that are known, all between two places.
@@ -97,6 +114,8 @@ struct Gap {
     doubt: f64,
     /// Whether its end is so far beyond the run before it that this says little.
     far: bool,
+    /// How much of it has those keys, from its beginning on, as a binary logarithm.
+    reach: f64,
     /// Where it probably ends, because other directories end there, if that is not its end.
     end: Option<String>,
 }
@@ -116,6 +135,15 @@ impl Gap {
     fn worth(&self) -> f64 {
         self.mass * self.doubt
     }
+
+    /// Whether it is all of a directory, as far as is known.
+    fn is_of_unknown_size(&self) -> bool {
+        self.left == Edge::Unknown && self.right.density().is_none()
+    }
+
+    fn is_unknown(&self) -> bool {
+        self.left == Edge::Unknown && self.right == Edge::Unknown
+    }
 }
 
 /// One of the gaps that are worth the same: the first, so that a page shows two directories, and of more than can be looked at so, the
@@ -124,7 +152,7 @@ fn spread(gaps: &[Gap], worth: f64) -> Option<&Gap> {
     let equal = |gap: &Gap| gap.worth() >= ALIKE * worth;
     let run = gaps.chunk_by(|one, other| equal(one) == equal(other)).filter(|run| equal(&run[0]));
     let longest = run.rev().max_by_key(|run| run.len())?;
-    longest.get(if longest.len() > 3 * LEAST_PROBES { longest.len() / 2 } else { 0 })
+    longest.get(if longest.len() > 3 * PROBES { longest.len() / 2 } else { 0 })
 }
 
 impl Survey {
@@ -132,9 +160,8 @@ impl Survey {
         Self {
             prefix: prefix.to_owned(),
             space: KeySpace::new(prefix),
-            below: KeySpace::new(""),
-            end_below: None,
-            last_below: None,
+            kinds: vec![Kind::new(String::new())],
+            kind_of: BTreeMap::new(),
             known: Vec::new(),
             directories: Vec::new(),
             levels: 0,
@@ -151,24 +178,27 @@ impl Survey {
         }
         let gaps = self.gaps();
         let total = self.total(&gaps);
-        if parts < 2 || self.answers >= self.most.unwrap_or_else(|| self.probes(&gaps)) {
+        if parts < 2 || self.answers >= self.most.unwrap_or(PROBES) {
             return None;
         }
         let most = gaps.iter().map(Gap::worth).max_by(f64::total_cmp)?;
-        if most < ENOUGH * total / parts as f64 {
-            return None;
-        }
-        let gap = spread(&gaps, most)?;
-        let start_after = Some(self.place(gap, &gaps));
-        Some(Question { prefix: self.prefix.clone(), next_level: false, start_after })
+        let start_after = match self.odd(&gaps) {
+            Some(gap) => gap.low.clone(),
+            None if most < ENOUGH * total / parts as f64 && !gaps.iter().any(Gap::is_unknown) => return None,
+            None => self.place(spread(&gaps, most)?, &gaps),
+        };
+        Some(Question { prefix: self.prefix.clone(), next_level: false, start_after: Some(start_after) })
     }
 
-    /// How many pages may be asked for.
-    fn probes(&self, gaps: &[Gap]) -> usize {
-        let sure = gaps.iter().filter(|gap| gap.left.density().is_some() && gap.right.density().is_some());
-        let pages = sure.map(|gap| gap.mass).sum::<f64>() / self.page_size.max(1) as f64;
-        let more = PROBES_PER_DOUBLING * (pages / MANY_PAGES).max(1.0).log2();
-        (LEAST_PROBES + more as usize).min(MOST_PROBES)
+    /// A directory that nothing is known of, and whose name is not of the shape that those of the others have: so its size may not be
+    /// theirs either.
+    fn odd<'a>(&self, gaps: &'a [Gap]) -> Option<&'a Gap> {
+        let shapes: Vec<String> = self.directories.iter().map(|directory| shape(directory)).collect();
+        let is_odd = |at: &usize| shapes.iter().filter(|other| **other == shapes[*at]).count() * ODD <= shapes.len();
+        let odd: Vec<usize> = (0..shapes.len()).filter(is_odd).collect();
+        // Where all are, none is.
+        let odd = odd.iter().filter(|_| odd.len() <= MOST_ODD).map(|at| self.directories[*at].as_str());
+        odd.filter_map(|directory| gaps.iter().find(|gap| gap.is_unknown() && gap.low == directory)).next()
     }
 
     /// Where in a gap the next page is to begin.
@@ -195,9 +225,12 @@ impl Survey {
             }
             (Edge::Dense(_), Edge::Empty | Edge::Unknown) if gap.far => {
                 let first = self.run_before(*at);
-                let (run, all) = (self.distance(first, Some(low)), self.distance(first, high.as_deref()));
+                let run = self.distance(first, Some(low));
+                let all = (run.exp2() + whole.exp2()).log2();
                 inside(first, f64::midpoint(all, run))
             }
+            // Its end is not where it was looked for; where it begins, there are keys.
+            (Edge::Unknown, Edge::Empty) => None,
             _ => inside(low, whole - 1.0),
         };
         found.unwrap_or_else(|| low.clone())
@@ -210,8 +243,9 @@ impl Survey {
         if gap.high.as_ref().is_none_or(|high| *high != behind(directory)) {
             return None;
         }
-        let end = self.end_below.as_ref().filter(|end| end.as_str() > name)?;
-        let (supposed, whole) = (self.below.distance(name, Some(end)), self.below.distance(name, None));
+        let kind = self.kind(directory);
+        let end = kind.end.as_ref().filter(|end| end.as_str() > name)?;
+        let (supposed, whole) = (kind.space.distance(name, Some(end)), kind.space.distance(name, None));
         (supposed < whole + MOST_OF_IT.log2()).then(|| format!("{directory}{end}"))
     }
 
@@ -256,11 +290,32 @@ impl Survey {
         let of_directories: Vec<_> =
             entries.chunk_by(|(one, _), (other, _)| self.below(one) == self.below(other)).collect();
         for keys in of_directories {
-            match keys.first().and_then(|(first, _)| self.below(first)).map(str::len) {
-                Some(length) => self.below.learn(keys.len(), |at| &keys[at].0[length..]),
-                None => self.space.learn(keys.len(), |at| &keys[at].0),
-            }
+            let Some(directory) = keys.first().and_then(|(first, _)| self.below(first)).map(str::to_owned) else {
+                self.space.learn(keys.len(), |at| &keys[at].0);
+                continue;
+            };
+            let name = |at: usize| &keys[at].0[directory.len()..];
+            let kind = match self.kind_of.get(&directory) {
+                Some(kind) => *kind,
+                None => self.kind_that_looks(looks(keys.len(), name)),
+            };
+            self.kinds[kind].space.learn(keys.len(), name);
+            self.kind_of.insert(directory, kind);
         }
+    }
+
+    fn kind_that_looks(&mut self, looks: String) -> usize {
+        if self.kind_of.is_empty() {
+            self.kinds[0].looks.clone_from(&looks);
+        }
+        self.kinds.iter().position(|kind| kind.looks == looks).unwrap_or_else(|| {
+            self.kinds.push(Kind::new(looks));
+            self.kinds.len() - 1
+        })
+    }
+
+    fn kind(&self, directory: &str) -> &Kind {
+        &self.kinds[self.kind_of.get(directory).copied().unwrap_or_default()]
     }
 
     /// The directory that a place is below, of those that are looked at one by one.
@@ -276,8 +331,9 @@ impl Survey {
                 let low = &low[directory.len()..];
                 let high =
                     high.and_then(|high| high.strip_prefix(directory)).filter(|high| !high.starts_with(char::MAX));
-                let end = || self.end_below.as_deref().filter(|end| *end > low);
-                self.below.distance(low, high.or_else(end))
+                let kind = self.kind(directory);
+                let end = || kind.end.as_deref().filter(|end| *end > low);
+                kind.space.distance(low, high.or_else(end))
             }
             None => self.space.distance(low, high),
         }
@@ -286,7 +342,10 @@ impl Survey {
     /// As [`KeySpace::beyond`].
     fn beyond(&self, low: &str, distance: f64) -> Option<String> {
         match self.below(low) {
-            Some(directory) => Some(format!("{directory}{}", self.below.beyond(&low[directory.len()..], distance)?)),
+            Some(directory) => {
+                let name = self.kind(directory).space.beyond(&low[directory.len()..], distance)?;
+                Some(format!("{directory}{name}"))
+            }
             None => self.space.beyond(low, distance),
         }
     }
@@ -357,10 +416,22 @@ impl Survey {
             }
         }
         self.known.insert(first, stretch);
-        self.end_below = self.directories.iter().filter_map(|directory| self.end_of(directory)).max();
-        let keys = self.known.iter().flat_map(|stretch| &stretch.keys);
-        let names = keys.filter_map(|(key, _)| key.strip_prefix(self.below(key)?));
-        self.last_below = names.max().map(str::to_owned);
+        let mut known = vec![(None, None); self.kinds.len()];
+        for (directory, kind) in &self.kind_of {
+            let (end, last) = &mut known[*kind];
+            *end = self.end_of(directory).max(end.take());
+            *last = self.last_of(directory).max(last.take());
+        }
+        for (kind, (end, last)) in self.kinds.iter_mut().zip(known) {
+            (kind.end, kind.last) = (end, last);
+        }
+    }
+
+    /// The last name that was seen in a directory.
+    fn last_of(&self, directory: &str) -> Option<String> {
+        let keys = self.known.iter().rev().flat_map(|stretch| stretch.keys.iter().rev());
+        let mut keys = keys.map(|(key, _)| key.as_str()).skip_while(|key| *key >= behind(directory).as_str());
+        keys.next()?.strip_prefix(directory).map(str::to_owned)
     }
 
     /// Behind which name a directory has no more, where that is known.
@@ -392,7 +463,7 @@ impl Survey {
             let Some(low) = self.known[at - 1].to.clone() else { break };
             let high = self.known.get(at).map(|next| next.from.clone());
             let (left, right) = self.edges(at, &low);
-            gaps.push(Gap { at, low, high, left, right, mass: 0.0, doubt: 1.0, far: false, end: None });
+            gaps.push(Gap { at, low, high, left, right, mass: 0.0, doubt: 1.0, far: false, reach: 0.0, end: None });
         }
         let dense = gaps.iter().flat_map(|gap| [gap.left, gap.right]).filter_map(Edge::density);
         let (sum, count) = dense.fold((0.0, 0), |(sum, count), density| (sum + density, count + 1));
@@ -414,14 +485,35 @@ impl Survey {
         for gap in &mut gaps {
             if gap.far {
                 // Between nothing and all of it, by the logarithm.
-                let run = (self.distance(self.run_before(gap.at), Some(&gap.low))
-                    - self.distance(&gap.low, gap.high.as_deref()))
-                .exp2();
-                gap.mass *= run.sqrt();
+                let run = self.distance(self.run_before(gap.at), Some(&gap.low));
+                gap.reach = (run - self.distance(&gap.low, gap.high.as_deref())) / 2.0;
+                gap.mass *= gap.reach.exp2();
                 gap.doubt = 2.0;
             }
         }
+        if let Some(usual) = self.usual_size(&gaps) {
+            let unknown = gaps.iter_mut().filter(|gap| gap.is_of_unknown_size());
+            unknown.for_each(|gap| (gap.mass, gap.doubt) = (usual, ANY_SIZE));
+        }
         gaps
+    }
+
+    /// How many keys a directory has of which some are known: the geometric mean, for one may have more than all others.
+    fn usual_size(&self, gaps: &[Gap]) -> Option<f64> {
+        let keys = self.known.iter().flat_map(|stretch| &stretch.keys).map(|(key, weight)| (key.as_str(), *weight));
+        let mut sizes = BTreeMap::<&str, f64>::new();
+        for (key, weight) in keys {
+            if let Some(directory) = self.below(key) {
+                *sizes.entry(directory).or_default() += weight;
+            }
+        }
+        for gap in gaps {
+            if let Some(size) = self.below(&gap.low).and_then(|directory| sizes.get_mut(directory)) {
+                *size += gap.mass;
+            }
+        }
+        let logarithms = sizes.values().map(|size| size.log2());
+        (!sizes.is_empty()).then(|| (logarithms.sum::<f64>() / sizes.len() as f64).exp2())
     }
 
     fn edges(&self, at: usize, low: &str) -> (Edge, Edge) {
@@ -447,8 +539,9 @@ impl Survey {
             None => Edge::Empty,
         };
         // Other directories have names as far as this gap goes: so it has them, probably.
-        let name = self.below(low).and_then(|directory| next.from.strip_prefix(directory));
-        match (right, name, &self.last_below) {
+        let below = self.below(low);
+        let name = below.and_then(|directory| next.from.strip_prefix(directory));
+        match (right, name, below.and_then(|directory| self.kind(directory).last.as_ref())) {
             (Edge::Empty, Some(name), Some(last)) if name <= last.as_str() => (left, Edge::Unknown),
             _ => (left, right),
         }
@@ -522,7 +615,7 @@ impl Survey {
     fn quantile(&self, gap: &Gap, keys: f64) -> Option<String> {
         let share = gap.share(keys / gap.mass);
         let distance = self.distance(&gap.low, gap.high.as_deref());
-        let key = self.beyond(&gap.low, distance + share.log2())?;
+        let key = self.beyond(&gap.low, distance + gap.reach + share.log2())?;
         gap.high.as_ref().is_none_or(|high| key < *high).then_some(key)
     }
 }
@@ -575,6 +668,46 @@ impl Gap {
             _ => part,
         }
     }
+}
+
+/// A name without what numbers differ in.
+fn shape(name: &str) -> String {
+    let mut shape = String::with_capacity(name.len());
+    for character in name.chars() {
+        let character = if character.is_ascii_digit() { '0' } else { character };
+        if character != '0' || !shape.ends_with('0') {
+            shape.push(character);
+        }
+    }
+    shape
+}
+
+/// How names look, by some of them: what stands between their letters and digits, and where there are digits only.
+fn looks<'a>(count: usize, name: impl Fn(usize) -> &'a str) -> String {
+    let mut found: Vec<(char, bool)> = Vec::new();
+    let samples = count.min(SAMPLES);
+    for sample in 0..samples {
+        let runs = runs(name(sample * (count - 1) / (samples - 1).max(1)));
+        if sample == 0 {
+            found = runs;
+        } else if runs.iter().map(|(run, _)| run).eq(found.iter().map(|(run, _)| run)) {
+            found.iter_mut().zip(runs).for_each(|((_, digits), (_, also))| *digits &= also);
+        }
+    }
+    found.into_iter().map(|(run, digits)| if digits { '0' } else { run }).collect()
+}
+
+/// Letters and digits in a row as `x`, with whether they are digits only, and all other characters.
+fn runs(name: &str) -> Vec<(char, bool)> {
+    let mut runs: Vec<(char, bool)> = Vec::new();
+    for character in name.chars() {
+        match runs.last_mut() {
+            _ if !character.is_alphanumeric() => runs.push((character, false)),
+            Some(('x', digits)) => *digits &= character.is_ascii_digit(),
+            _ => runs.push(('x', character.is_ascii_digit())),
+        }
+    }
+    runs
 }
 
 /// What follows all keys that begin so.

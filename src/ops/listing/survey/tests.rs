@@ -92,18 +92,15 @@ fn sets(count: usize) -> Vec<(&'static str, Vec<String>)> {
         let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
         format!("{}/{:02}/{:02}/{hour:02}-{minute:02}-{second:02}.json", 2025 + month / 12, month % 12 + 1, day + 1)
     }));
-    let flat_dates = sorted((0..count).map(|number| {
-        let second = number * 40_000_000 / count;
-        let (day, second) = (second / 86_400, second % 86_400);
-        format!(
-            "2026-{:02}-{:02}T{:02}:{:02}:{:02}Z",
-            day / 28 % 12 + 1,
-            day % 28 + 1,
-            second / 3600,
-            second / 60 % 60,
-            second % 60
-        ) + &format!("{number:07}")
-    }));
+    let flat_dates = |seconds: usize| {
+        sorted((0..count).map(|number| {
+            let second = number * seconds / count;
+            let (day, second) = (second / 86_400, second % 86_400);
+            let (month, day) = (day / 28 % 12, day % 28);
+            let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+            format!("2026-{:02}-{:02}T{hour:02}:{minute:02}:{second:02}Z{number:07}", month + 1, day + 1)
+        }))
+    };
     let runs = sorted((0..count).map(|number| match number % 100 {
         0..=39 => format!("b-run/{number:09}"),
         40..=97 => format!("m-run/{number:09}"),
@@ -113,11 +110,27 @@ fn sets(count: usize) -> Vec<(&'static str, Vec<String>)> {
         let directory = if number % 10 == 0 { number / 10 % 10 } else { 6 };
         format!("user-{directory}/{number:09}")
     }));
+    let any_of = |characters: &str| {
+        let characters: Vec<char> = characters.chars().collect();
+        let mut random = fastrand::Rng::with_seed(12);
+        let name = |_| (0..12).map(|_| characters[random.usize(..characters.len())]).collect();
+        sorted((0..count).map(name))
+    };
+    let letters: String = ('A'..='Z').chain('a'..='z').chain('0'..='9').collect();
+    let hot_and_cold = sorted((0..count).map(|number| match number % 10 {
+        0 => format!("cold/{number:09}"),
+        _ => format!("hot/{number:09}"),
+    }));
     vec![
+        ("base 62", any_of(&letters)),
+        ("base 64", any_of(&format!("{letters}-_"))),
+        ("base 32", any_of("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")),
+        ("numbered, nine of ten in one of two directories", hot_and_cold),
         ("dates", dates(1)),
         ("dates of three years", dates(3)),
         ("dates of a year and a half", year_and_a_half),
-        ("flat dates", flat_dates),
+        ("flat dates", flat_dates(29_000_000)),
+        ("flat dates, twice as many in the first months", flat_dates(40_000_000)),
         (
             "a directory for each day",
             sorted(
@@ -149,12 +162,17 @@ fn of_a_million_keys_the_largest_of_16_parts_is_at_most_half_more_than_the_mean_
             "dates",
             "dates of three years",
             "dates of a year and a half",
+            "flat dates",
             "a directory for each day",
             "hex",
             "uuid",
             "numbers",
             "few digits",
+            "base 62",
+            "base 64",
+            "base 32",
             "nine of ten in one directory",
+            "numbered, nine of ten in one of two directories",
         ]
         .contains(&name)
         {
@@ -240,7 +258,7 @@ proptest! {
     ) {
         let keys = sorted(names.iter().map(|name| format!("{prefix}{name}")).filter(|key| key.len() <= MAX_KEY_BYTES));
         let Planned { cuts, probes } = planned(&keys, prefix, parts, page, most);
-        prop_assert!(cuts.len() < parts && probes <= most.unwrap_or(MOST_PROBES));
+        prop_assert!(cuts.len() < parts && probes <= most.unwrap_or(PROBES));
         prop_assert!(cuts.is_sorted_by(|one, other| one < other));
         prop_assert!(cuts.iter().all(|cut| cut.len() <= MAX_KEY_BYTES && cut.starts_with(prefix) && cut.as_str() > prefix));
         // Each key, also one that came later, is in one part.
