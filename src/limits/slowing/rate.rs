@@ -164,10 +164,14 @@ impl Rate {
         if self.seen.answers < FIRST {
             return;
         }
-        if self.seen.share() > MUCH {
+        let share = self.seen.share();
+        if share > MUCH {
             self.start_anew();
+        } else if self.seen.refused == 0 {
+            // What was sent when one was refused may have been far less than what is wanted now.
+            self.go_on(Phase::Starting, self.rate);
         } else {
-            self.go_on(Phase::Keeping, self.rate * (1.0 - self.seen.share()));
+            self.go_on(Phase::Keeping, self.rate * (1.0 - share));
         }
     }
 
@@ -375,6 +379,19 @@ mod tests {
         let mut rate = Rate::new(1000.0, Instant::now());
         answers(&mut rate, 500, |number| number % 50 == 0).await;
         assert!(rate.now() > 900.0, "{}", rate.now());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_refusal_when_little_was_sent_does_not_hold_up_what_comes() {
+        let mut rate = Rate::new(5.0, Instant::now());
+        let begun = Instant::now();
+        answers(&mut rate, 500, |_| false).await;
+        assert!(
+            rate.now() > 500.0 && begun.elapsed() < Duration::from_secs(10),
+            "{} {:?}",
+            rate.now(),
+            begun.elapsed()
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -50,6 +50,8 @@ pub(in crate::ops) struct Survey {
     known: Vec<Stretch>,
     /// Where those directories begin that are looked at one by one.
     directories: Vec<String>,
+    /// Those of them whose names are not of the shape that the others' have: their sizes may not be those of the others either.
+    odd: Vec<String>,
     /// How many directories were gone down that hold everything.
     levels: usize,
     answers: usize,
@@ -164,6 +166,7 @@ impl Survey {
             kind_of: BTreeMap::new(),
             known: Vec::new(),
             directories: Vec::new(),
+            odd: Vec::new(),
             levels: 0,
             answers: 0,
             page_size: 0,
@@ -182,23 +185,13 @@ impl Survey {
             return None;
         }
         let most = gaps.iter().map(Gap::worth).max_by(f64::total_cmp)?;
-        let start_after = match self.odd(&gaps) {
-            Some(gap) => gap.low.clone(),
+        let mut odd = self.odd.iter().filter(|odd| gaps.iter().any(|gap| gap.is_unknown() && gap.low == **odd));
+        let start_after = match odd.next() {
+            Some(directory) => directory.clone(),
             None if most < ENOUGH * total / parts as f64 && !gaps.iter().any(Gap::is_unknown) => return None,
             None => self.place(spread(&gaps, most)?, &gaps),
         };
         Some(Question { prefix: self.prefix.clone(), next_level: false, start_after: Some(start_after) })
-    }
-
-    /// A directory that nothing is known of, and whose name is not of the shape that those of the others have: so its size may not be
-    /// theirs either.
-    fn odd<'a>(&self, gaps: &'a [Gap]) -> Option<&'a Gap> {
-        let shapes: Vec<String> = self.directories.iter().map(|directory| shape(directory)).collect();
-        let is_odd = |at: &usize| shapes.iter().filter(|other| **other == shapes[*at]).count() * ODD <= shapes.len();
-        let odd: Vec<usize> = (0..shapes.len()).filter(is_odd).collect();
-        // Where all are, none is.
-        let odd = odd.iter().filter(|_| odd.len() <= MOST_ODD).map(|at| self.directories[*at].as_str());
-        odd.filter_map(|directory| gaps.iter().find(|gap| gap.is_unknown() && gap.low == directory)).next()
     }
 
     /// Where in a gap the next page is to begin.
@@ -382,6 +375,7 @@ impl Survey {
             stretch.to = Some(last.unwrap_or_else(|| stretch.from.clone()));
         }
         self.known.push(stretch);
+        self.odd = odd(&self.directories);
     }
 
     /// Takes in what is known from a place on.
@@ -429,9 +423,11 @@ impl Survey {
 
     /// The last name that was seen in a directory.
     fn last_of(&self, directory: &str) -> Option<String> {
-        let keys = self.known.iter().rev().flat_map(|stretch| stretch.keys.iter().rev());
-        let mut keys = keys.map(|(key, _)| key.as_str()).skip_while(|key| *key >= behind(directory).as_str());
-        keys.next()?.strip_prefix(directory).map(str::to_owned)
+        let end = behind(directory);
+        let stretches = self.known.iter().rev().skip_while(|stretch| stretch.from >= end);
+        let mut before = stretches.map(|stretch| &stretch.keys[..stretch.keys.partition_point(|(key, _)| *key < end)]);
+        let (last, _) = before.find_map(<[_]>::last)?;
+        last.strip_prefix(directory).map(str::to_owned)
     }
 
     /// Behind which name a directory has no more, where that is known.
@@ -668,6 +664,17 @@ impl Gap {
             _ => part,
         }
     }
+}
+
+/// Those whose shapes few others have, where most are of one that many have.
+fn odd(directories: &[String]) -> Vec<String> {
+    let mut counts = BTreeMap::<String, usize>::new();
+    for directory in directories {
+        *counts.entry(shape(directory)).or_default() += 1;
+    }
+    let is_odd = |directory: &&String| counts[&shape(directory)] * ODD <= directories.len();
+    let odd: Vec<String> = directories.iter().filter(is_odd).cloned().collect();
+    if odd.len() <= MOST_ODD { odd } else { Vec::new() }
 }
 
 /// A name without what numbers differ in.
