@@ -189,18 +189,8 @@ impl Rate {
     }
 
     fn keep(&mut self, refused: bool) {
-        if self.seen.since.elapsed() >= TIME {
-            let share = self.seen.share();
-            if !self.has_started && self.seen.answers >= FIRST && share > MUCH {
-                return self.start_anew();
-            }
-            if self.seen.answers >= ANSWERS && self.seen.refused >= REFUSALS {
-                if self.until_trial == 0 && share <= MOST_AT_RANDOM {
-                    let trying = Phase::Trying { from: self.rate, share, of: self.seen.answers };
-                    return self.go_on(trying, self.rate * STEP);
-                }
-                self.seen = Seen::begin();
-            }
+        if self.seen.since.elapsed() >= TIME && self.share_is_for_another_phase() {
+            return;
         }
         let in_a_row = if refused { self.refused_in_a_row + 1 } else { 0 };
         let before = std::mem::replace(&mut self.refused_in_a_row, in_a_row);
@@ -216,9 +206,28 @@ impl Rate {
         self.set(self.rate * (gain * (up - down)).exp());
     }
 
+    /// Goes on in another phase where what was seen is a reason.
+    fn share_is_for_another_phase(&mut self) -> bool {
+        let Seen { answers, refused, .. } = self.seen;
+        let share = self.seen.share();
+        if !self.has_started && answers >= FIRST && share > MUCH {
+            self.start_anew();
+            return true;
+        }
+        if answers < ANSWERS || refused < REFUSALS {
+            return false;
+        }
+        if self.until_trial == 0 && share <= MOST_AT_RANDOM {
+            self.go_on(Phase::Trying { from: self.rate, share, of: answers }, self.rate * STEP);
+            return true;
+        }
+        self.seen = Seen::begin();
+        false
+    }
+
     /// Where a rate is the reason, more are refused as soon as more are sent; at random, the same share is.
     fn try_more(&mut self, from: f64, share: f64, of: u32) {
-        let Seen { answers, .. } = self.seen;
+        let answers = self.seen.answers;
         if self.seen.is_above(share, CHANCE, f64::from(of)) {
             return self.not_at_random(from);
         }
@@ -379,6 +388,15 @@ mod tests {
         let mut rate = Rate::new(1000.0, Instant::now());
         answers(&mut rate, 500, |number| number % 50 == 0).await;
         assert!(rate.now() > 900.0, "{}", rate.now());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_was_refused_little_begins_anew_when_it_is_refused_much() {
+        let mut rate = Rate::new(1000.0, Instant::now());
+        answers(&mut rate, FIRST, |number| number % 10 == 0).await;
+        assert!(rate.now() > 800.0, "{}", rate.now());
+        answers(&mut rate, 300, |number| number % 2 == 0).await;
+        assert!(rate.now() < 2.0 * START, "{}", rate.now());
     }
 
     #[tokio::test(start_paused = true)]

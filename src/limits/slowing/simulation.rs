@@ -238,6 +238,15 @@ async fn a_service_that_refuses_at_random_holds_nobody_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_service_that_refuses_one_in_four_is_taken_at_its_word() {
+    let takes = Takes { refuses_one_in: Some(4), ..Takes::at_most(1e9) };
+    let saw = simulate(takes, &[Wants::default()], 60.0).await;
+    let (_, refused, _) = shares(&saw, 1.0, 20.0, 60.0);
+    let sent = within(&saw[0].taken, 20.0, 60.0) / (1.0 - refused) / 40.0;
+    assert!(sent < 20.0, "{sent} requests/s");
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_an_outage_what_a_service_takes_is_found_again_in_seconds() {
     for lasts in [2.0, 10.0] {
         let takes = Takes { outage: 10.0..10.0 + lasts, ..Takes::at_most(1000.0) };

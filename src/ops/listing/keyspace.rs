@@ -63,11 +63,8 @@ impl KeySpace {
     pub(super) fn learn<'a>(&mut self, count: usize, key: impl Fn(usize) -> &'a str) {
         let mut before: Option<Vec<char>> = None;
         let is_first = self.positions.is_empty();
-        let samples = count.min(SAMPLES);
-        for sample in 0..samples {
-            let Some(name) = key(sample * (count - 1) / (samples - 1).max(1)).strip_prefix(&*self.prefix) else {
-                continue;
-            };
+        for sample in samples(count) {
+            let Some(name) = key(sample).strip_prefix(&*self.prefix) else { continue };
             let name: Vec<char> = name.chars().collect();
             if self.positions.len() < name.len() {
                 self.positions.resize_with(name.len(), Position::default);
@@ -196,6 +193,12 @@ fn like(positions: &[Position], at: usize) -> Option<&[char]> {
     let turned = word.into_iter().find(|position| position.turns >= TURNS)?;
     let has_all = positions[at].seen.iter().all(|character| turned.seen.binary_search(character).is_ok());
     has_all.then_some(turned.seen.as_slice())
+}
+
+/// Which of so many neighbours are looked at, from the first to the last.
+pub(super) fn samples(count: usize) -> impl Iterator<Item = usize> {
+    let samples = count.min(SAMPLES);
+    (0..samples).map(move |sample| sample * (count - 1) / (samples - 1).max(1))
 }
 
 /// Where a month, a day and an hour begin in a name, as in `2026-01-31T23` or `01/31/`, and the highest first digit of each.

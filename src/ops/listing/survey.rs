@@ -4,9 +4,14 @@
 //! other one begins where the most keys are supposed that little is known of. What lies between two pages is reckoned from how dense
 //! they are, by [`KeySpace`]. Estimates decide where the cuts are and nothing else: each key is on one side of a cut.
 
+mod gap;
+mod likeness;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use self::gap::{Edge, Gap, spread};
+use self::likeness::{Kind, looks, odd};
 use super::keyspace::KeySpace;
 use crate::address::MAX_KEY_BYTES;
 
@@ -14,13 +19,6 @@ use crate::address::MAX_KEY_BYTES;
 const PROBES: usize = 9;
 /// More directories are not looked at one by one.
 const MOST_DIRECTORIES: usize = 1000;
-/// A name is odd when one in so many is of its shape, and no more than so many are.
-const ODD: usize = 8;
-const MOST_ODD: usize = 3;
-/// Gaps that differ less than so are worth the same.
-const ALIKE: f64 = 0.99;
-/// So many names show how those of a directory look.
-const SAMPLES: usize = 24;
 /// Directories with nothing but another one are gone down so far.
 const MOST_LEVELS: usize = 3;
 /// All keys of so many pages are kept, and of the others one of [`THINNED`].
@@ -59,23 +57,6 @@ pub(in crate::ops) struct Survey {
     most: Option<usize>,
 }
 
-/// What directories have in common whose names below them look alike.
-#[derive(Debug)]
-struct Kind {
-    looks: String,
-    space: KeySpace,
-    /// Behind this name, none of those whose ends are known has any.
-    end: Option<String>,
-    /// The last name that was seen in any of them.
-    last: Option<String>,
-}
-
-impl Kind {
-    fn new(looks: String) -> Self {
-        Self { looks, space: KeySpace::new(""), end: None, last: None }
-    }
-}
-
 /// Keys that are known, all between two places.
 #[derive(Debug)]
 struct Stretch {
@@ -100,61 +81,6 @@ pub(in crate::ops) struct Answer {
     /// With whether each is a prefix.
     pub(in crate::ops) entries: Vec<(String, bool)>,
     pub(in crate::ops) more: bool,
-}
-
-/// What lies between two stretches.
-#[derive(Debug)]
-struct Gap {
-    /// Before this one of the known.
-    at: usize,
-    low: String,
-    high: Option<String>,
-    left: Edge,
-    right: Edge,
-    /// How many keys it probably has, and how doubtful that is.
-    mass: f64,
-    doubt: f64,
-    /// Whether its end is so far beyond the run before it that this says little.
-    far: bool,
-    /// How much of it has those keys, from its beginning on, as a binary logarithm.
-    reach: f64,
-    /// Where it probably ends, because other directories end there, if that is not its end.
-    end: Option<String>,
-}
-
-/// What a gap borders on.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Edge {
-    /// Keys; the binary logarithm of how many there are in a unit of the space.
-    Dense(f64),
-    /// A place without keys.
-    Empty,
-    /// Another directory, which says nothing of this one.
-    Unknown,
-}
-
-impl Gap {
-    fn worth(&self) -> f64 {
-        self.mass * self.doubt
-    }
-
-    /// Whether it is all of a directory, as far as is known.
-    fn is_of_unknown_size(&self) -> bool {
-        self.left == Edge::Unknown && self.right.density().is_none()
-    }
-
-    fn is_unknown(&self) -> bool {
-        self.left == Edge::Unknown && self.right == Edge::Unknown
-    }
-}
-
-/// One of the gaps that are worth the same: the first, so that a page shows two directories, and of more than can be looked at so, the
-/// middle of those that stand together.
-fn spread(gaps: &[Gap], worth: f64) -> Option<&Gap> {
-    let equal = |gap: &Gap| gap.worth() >= ALIKE * worth;
-    let run = gaps.chunk_by(|one, other| equal(one) == equal(other)).filter(|run| equal(&run[0]));
-    let longest = run.rev().max_by_key(|run| run.len())?;
-    longest.get(if longest.len() > 3 * PROBES { longest.len() / 2 } else { 0 })
 }
 
 impl Survey {
@@ -216,7 +142,7 @@ impl Survey {
                 let rest = (page / 2.0 / mass).clamp(1.0 / 64.0, 0.5);
                 inside(low, whole + (1.0 - rest).log2())
             }
-            (Edge::Dense(_), Edge::Empty | Edge::Unknown) if gap.far => {
+            (Edge::Dense(_), Edge::Empty | Edge::Unknown) if gap.is_far() => {
                 let first = self.run_before(*at);
                 let run = self.distance(first, Some(low));
                 let all = (run.exp2() + whole.exp2()).log2();
@@ -458,8 +384,8 @@ impl Survey {
         for at in 1..=self.known.len() {
             let Some(low) = self.known[at - 1].to.clone() else { break };
             let high = self.known.get(at).map(|next| next.from.clone());
-            let (left, right) = self.edges(at, &low);
-            gaps.push(Gap { at, low, high, left, right, mass: 0.0, doubt: 1.0, far: false, reach: 0.0, end: None });
+            let edges = self.edges(at, &low);
+            gaps.push(Gap::new(at, low, high, edges));
         }
         let dense = gaps.iter().flat_map(|gap| [gap.left, gap.right]).filter_map(Edge::density);
         let (sum, count) = dense.fold((0.0, 0), |(sum, count), density| (sum + density, count + 1));
@@ -467,24 +393,19 @@ impl Survey {
         for gap in &mut gaps {
             let distance = self.distance(&gap.low, gap.high.as_deref());
             let page = self.page_size.max(1) as f64;
-            if let (Edge::Dense(density), Edge::Empty | Edge::Unknown) = (gap.left, gap.right) {
-                let first = self.run_before(gap.at);
-                let run = self.distance(first, Some(&gap.low));
-                gap.far = distance - run > GALLOP && distance + density - page.log2() > FAR;
-            }
             (gap.mass, gap.doubt) = gap.weigh(distance, usual, page);
             gap.end = self.supposed_end(gap);
             if gap.end.is_some() {
                 gap.doubt = gap.doubt.max(1.0);
             }
-        }
-        for gap in &mut gaps {
-            if gap.far {
-                // Between nothing and all of it, by the logarithm.
+            if let (Edge::Dense(density), Edge::Empty | Edge::Unknown) = (gap.left, gap.right) {
                 let run = self.distance(self.run_before(gap.at), Some(&gap.low));
-                gap.reach = (run - self.distance(&gap.low, gap.high.as_deref())) / 2.0;
-                gap.mass *= gap.reach.exp2();
-                gap.doubt = 2.0;
+                if distance - run > GALLOP && distance + density - page.log2() > FAR {
+                    // Between nothing and all of it, by the logarithm.
+                    gap.reach = (run - distance) / 2.0;
+                    gap.mass *= gap.reach.exp2();
+                    gap.doubt = 2.0;
+                }
             }
         }
         if let Some(usual) = self.usual_size(&gaps) {
@@ -512,7 +433,7 @@ impl Survey {
         (!sizes.is_empty()).then(|| (logarithms.sum::<f64>() / sizes.len() as f64).exp2())
     }
 
-    fn edges(&self, at: usize, low: &str) -> (Edge, Edge) {
+    fn edges(&self, at: usize, low: &str) -> [Edge; 2] {
         let directory = self.directory(low);
         let before = self.known[at - 1].keys.iter().rev();
         let before = before.take_while(|(key, _)| *key >= directory.start);
@@ -521,7 +442,7 @@ impl Survey {
             None if low == directory.start => Edge::Unknown,
             None => Edge::Empty,
         };
-        let Some(next) = self.known.get(at) else { return (left, Edge::Unknown) };
+        let Some(next) = self.known.get(at) else { return [left, Edge::Unknown] };
         let whole = self.distance(low, Some(&next.from));
         let after = next.keys.iter().take_while(|(key, _)| *key < directory.end);
         let right = match self.density(after) {
@@ -538,8 +459,8 @@ impl Survey {
         let below = self.below(low);
         let name = below.and_then(|directory| next.from.strip_prefix(directory));
         match (right, name, below.and_then(|directory| self.kind(directory).last.as_ref())) {
-            (Edge::Empty, Some(name), Some(last)) if name <= last.as_str() => (left, Edge::Unknown),
-            _ => (left, right),
+            (Edge::Empty, Some(name), Some(last)) if name <= last.as_str() => [left, Edge::Unknown],
+            _ => [left, right],
         }
     }
 
@@ -614,107 +535,6 @@ impl Survey {
         let key = self.beyond(&gap.low, distance + gap.reach + share.log2())?;
         gap.high.as_ref().is_none_or(|high| key < *high).then_some(key)
     }
-}
-
-impl Edge {
-    fn density(self) -> Option<f64> {
-        match self {
-            Self::Dense(density) => Some(density),
-            Self::Empty | Self::Unknown => None,
-        }
-    }
-}
-
-impl Gap {
-    /// How many keys there probably are in a gap of such a length, and how doubtful that is.
-    fn weigh(&self, distance: f64, usual: Option<f64>, page: f64) -> (f64, f64) {
-        let (mass, doubt) = match (self.left, self.right) {
-            (Edge::Dense(one), Edge::Dense(other)) => {
-                let mass = f64::midpoint((distance + one).exp2(), (distance + other).exp2());
-                (mass, ((one - other).abs() / 2.0).clamp(0.4, 1.0))
-            }
-            (Edge::Dense(density), Edge::Unknown) | (Edge::Unknown, Edge::Dense(density)) => {
-                ((distance + density).exp2(), 0.5)
-            }
-            (Edge::Dense(density), Edge::Empty) | (Edge::Empty, Edge::Dense(density)) => {
-                ((distance + density).exp2() / 2.0, 1.0)
-            }
-            (Edge::Empty, Edge::Empty) => (usual.map_or(0.0, |usual| (distance + usual).exp2() / 8.0), 0.5),
-            (Edge::Unknown, _) | (_, Edge::Unknown) => {
-                (usual.map_or(4.0 * page, |usual| (distance + usual).exp2()), 1.5)
-            }
-        };
-        if mass.is_finite() { (mass, doubt) } else { (page, doubt) }
-    }
-
-    /// How far into it so much of its keys lies.
-    fn share(&self, part: f64) -> f64 {
-        match (self.left, self.right) {
-            // The density changes evenly: the area of a trapezoid.
-            (Edge::Dense(one), Edge::Dense(other)) => {
-                let ratio = (other - one).clamp(-20.0, 20.0).exp2();
-                let slope = (ratio - 1.0) / 2.0;
-                if slope.abs() < 1e-3 {
-                    return part;
-                }
-                ((1.0 + 4.0 * slope * part * (1.0 + slope)).max(0.0).sqrt() - 1.0) / (2.0 * slope)
-            }
-            (Edge::Dense(_), Edge::Empty) => part / 2.0,
-            (Edge::Empty, Edge::Dense(_)) => f64::midpoint(1.0, part),
-            _ => part,
-        }
-    }
-}
-
-/// Those whose shapes few others have, where most are of one that many have.
-fn odd(directories: &[String]) -> Vec<String> {
-    let mut counts = BTreeMap::<String, usize>::new();
-    for directory in directories {
-        *counts.entry(shape(directory)).or_default() += 1;
-    }
-    let is_odd = |directory: &&String| counts[&shape(directory)] * ODD <= directories.len();
-    let odd: Vec<String> = directories.iter().filter(is_odd).cloned().collect();
-    if odd.len() <= MOST_ODD { odd } else { Vec::new() }
-}
-
-/// A name without what numbers differ in.
-fn shape(name: &str) -> String {
-    let mut shape = String::with_capacity(name.len());
-    for character in name.chars() {
-        let character = if character.is_ascii_digit() { '0' } else { character };
-        if character != '0' || !shape.ends_with('0') {
-            shape.push(character);
-        }
-    }
-    shape
-}
-
-/// How names look, by some of them: what stands between their letters and digits, and where there are digits only.
-fn looks<'a>(count: usize, name: impl Fn(usize) -> &'a str) -> String {
-    let mut found: Vec<(char, bool)> = Vec::new();
-    let samples = count.min(SAMPLES);
-    for sample in 0..samples {
-        let runs = runs(name(sample * (count - 1) / (samples - 1).max(1)));
-        if sample == 0 {
-            found = runs;
-        } else if runs.iter().map(|(run, _)| run).eq(found.iter().map(|(run, _)| run)) {
-            found.iter_mut().zip(runs).for_each(|((_, digits), (_, also))| *digits &= also);
-        }
-    }
-    found.into_iter().map(|(run, digits)| if digits { '0' } else { run }).collect()
-}
-
-/// Letters and digits in a row as `x`, with whether they are digits only, and all other characters.
-fn runs(name: &str) -> Vec<(char, bool)> {
-    let mut runs: Vec<(char, bool)> = Vec::new();
-    for character in name.chars() {
-        match runs.last_mut() {
-            _ if !character.is_alphanumeric() => runs.push((character, false)),
-            Some(('x', digits)) => *digits &= character.is_ascii_digit(),
-            _ => runs.push(('x', character.is_ascii_digit())),
-        }
-    }
-    runs
 }
 
 /// What follows all keys that begin so.
