@@ -81,15 +81,19 @@ impl Task {
     }
 }
 
+/// Refuses what is not a directory of a bucket.
+fn place(what: &str, url: &str) -> Result<()> {
+    let bucket = url.strip_prefix("s3://").and_then(|place| place.split_once('/'));
+    if !url.ends_with('/') || bucket.is_none_or(|(bucket, _)| bucket.is_empty()) {
+        return Err(Error::refused(format!("the {what} has to be s3://bucket/dir/: {url:?}")));
+    }
+    Ok(())
+}
+
 /// Refuses places of which one holds another: a copy would be copied again.
 fn places(source: &str, destination: &str, job: &str) -> Result<()> {
     let named = [("source", source), ("destination", destination), ("job", job)];
-    for (what, url) in named {
-        let bucket = url.strip_prefix("s3://").and_then(|place| place.split_once('/'));
-        if !url.ends_with('/') || bucket.is_none_or(|(bucket, _)| bucket.is_empty()) {
-            return Err(Error::refused(format!("the {what} has to be s3://bucket/dir/: {url:?}")));
-        }
-    }
+    named.into_iter().try_for_each(|(what, url)| place(what, url))?;
     for (index, (what, url)) in named.into_iter().enumerate() {
         for (other, within) in named.into_iter().skip(index + 1) {
             if url.starts_with(within) || within.starts_with(url) {
@@ -150,10 +154,11 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// When they are missing or wrong.
-    pub fn from_env(place: &str) -> Result<Self> {
+    /// When they are missing or wrong, or the place is not `s3://bucket/dir/`.
+    pub fn from_env(url: &str) -> Result<Self> {
+        place("job", &directory(url))?;
         let client = Client::builder().retry_policy(RetryPolicy::batch()).build()?;
-        Ok(Self::new(client.s3().build()?, place))
+        Ok(Self::new(client.s3().build()?, url))
     }
 
     pub(crate) fn s3(&self) -> &S3 {

@@ -11,10 +11,10 @@ use async_nats::jetstream::{self, AckKind, Context, Message};
 use async_nats::{ConnectErrorKind, ConnectOptions, ServerAddr};
 use crc_fast::CrcAlgorithm;
 use futures::StreamExt as _;
-use tokio::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::job::{Job, Task};
+use crate::patience::Patience;
 
 const CONSUMER: &str = "workers";
 
@@ -57,23 +57,20 @@ impl Queue {
         let address: ServerAddr = url.parse().map_err(|error| Error::queue("the URL", error as std::io::Error))?;
         // Without the password that a URL may have.
         let doing = format!("connecting to {}:{}", address.host(), address.port());
-        let give_up = Instant::now() + patience;
+        let mut patience = Patience::new(patience);
         let client = loop {
             let options = ConnectOptions::new().name("scale_out").connection_timeout(Duration::from_secs(5));
-            match options.connect(address.clone()).await {
+            let error = match options.connect(address.clone()).await {
                 Ok(client) => break client,
-                Err(error)
-                    if Instant::now() + PAUSE < give_up
-                        && matches!(
-                            error.kind(),
-                            ConnectErrorKind::Io | ConnectErrorKind::TimedOut | ConnectErrorKind::Dns
-                        ) =>
-                {
-                    tracing::debug!(%error, "{doing}");
-                    tokio::time::sleep(PAUSE).await;
-                }
-                Err(error) => return Err(Error::queue(doing, error)),
+                Err(error) => error,
+            };
+            let may_come =
+                matches!(error.kind(), ConnectErrorKind::Io | ConnectErrorKind::TimedOut | ConnectErrorKind::Dns);
+            let error = Error::queue(doing.clone(), error);
+            if !may_come {
+                return Err(error);
             }
+            patience.bear(error).await?;
         };
         Ok(Self { context: jetstream::new(client), name: name(job.place()) })
     }

@@ -37,7 +37,23 @@ async fn a_nats_server_that_is_out_of_reach_is_told() {
     for (name, program) in [("coordinator", coordinator), ("worker", worker)] {
         let ended = in_time("the program ends", program.ended()).await;
         assert!(ended.complaint().starts_with(&format!("{name}: {told}")), "{ended:?}");
+        assert!(ended.errors.contains("; trying again"), "it says what it waits for: {ended:?}");
         assert!(!ended.errors.contains("password"), "{ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_is_no_place_is_refused_before_anybody_is_asked() {
+    let place = place().await;
+    // Nobody answers there, for which a worker would wait a minute.
+    let nats = "nats://127.0.0.1:1";
+    for (job, told) in
+        [("jobs", "\"jobs/\""), ("s3:///jobs", "\"s3:///jobs/\""), ("http://bucket/jobs/", "\"http://bucket/jobs/\"")]
+    {
+        let ended = run(&place, WORKER, &["--job", job, "--nats", nats]).await;
+        assert_eq!(ended.errors.trim_end(), format!("worker: the job has to be s3://bucket/dir/: {told}"));
+        let ended = run(&place, SHARD, &["merge", "--job", job]).await;
+        assert_eq!(ended.complaint(), format!("shard: the job has to be s3://bucket/dir/: {told}"));
     }
 }
 
